@@ -1,0 +1,140 @@
+import type { CommandResult, ObjectType, Oid, PushCommand, Ref, RefName } from './types.js'
+
+/**
+ * Where an object stands in one snapshot: `packOrdinal * 2 ** 32 + rank`, rank counting in pack order; -1: absent.
+ * Ordinals belong to one snapshot and mean nothing in another.
+ */
+export type Entry = number
+
+/** `read`: any object there is, garbage too. `credit`: only what may be relied on (visibility classes 0 and 1). */
+export type FindUse = 'read' | 'credit'
+
+/** The visible refs of a snapshot, sorted bytewise by name. */
+export interface RefTable {
+  /** What HEAD points at, whether or not that ref exists. */
+  readonly head: RefName
+  readonly list: readonly Ref[]
+  find(name: RefName): Ref | undefined
+}
+
+/**
+ * One repository, frozen. Lookups are synchronous and cheap; only bytes are asynchronous.
+ * A delta's base is always in the same pack.
+ */
+export interface PackView {
+  readonly refs: RefTable
+  /** Number of packs; ordinals run from 0. */
+  readonly packCount: number
+  /** Objects in one pack: ranks run from 0 to this, exclusive. */
+  objectsIn(pack: number): number
+  /** Entry of the object named by 20 raw bytes, or -1. */
+  find(oid: Uint8Array, use: FindUse): Entry
+  /** Writes the 20 raw bytes of the entry's oid into `into` at 0. */
+  oidOf(entry: Entry, into: Uint8Array): void
+  /** Type of the object itself, never "delta". */
+  typeOf(entry: Entry): ObjectType
+  /** Inflated size of the object (not of its delta), bytes. */
+  sizeOf(entry: Entry): number
+  /** First byte of the entry (its header) in its pack. */
+  offsetOf(entry: Entry): number
+  /** First byte after the entry. */
+  endOf(entry: Entry): number
+  /** Entry of the delta base, or -1 when the object is stored whole. */
+  baseOf(entry: Entry): Entry
+  /** True when the entry is stored as a REF_DELTA (20-byte base name after the header) rather than an OFS_DELTA. */
+  isRefDelta(entry: Entry): boolean
+  /** Bytes `from` (inclusive) to `to` (exclusive) of a pack, as stored. Valid until the caller's next `read`; copy to keep. */
+  read(pack: number, from: number, to: number): Promise<Uint8Array>
+  /** Drops the pins that keep packs in memory or on disk. Call once. */
+  release(): void
+}
+
+export const packOf = (entry: Entry): number => Math.floor(entry / 2 ** 32)
+export const rankOf = (entry: Entry): number => entry % 2 ** 32
+export const entryAt = (pack: number, rank: number): Entry => pack * 2 ** 32 + rank
+
+/**
+ * Lets other work run: returns a promise when the caller has used up its slice of the thread, else undefined.
+ * `const pause = slices.pause(); if (pause) await pause`. Also where a departed client is noticed.
+ * @throws ProtocolError `cancelled` when the client left
+ */
+export interface Slices {
+  pause(): Promise<void> | undefined
+}
+
+/** Progress as git shows it: `Counting objects: 42% (42/100)`. Total 0: not known. */
+export interface Progress {
+  readonly title: string
+  readonly done: number
+  readonly total: number
+}
+
+export interface WorkOptions {
+  readonly slices: Slices
+  readonly onProgress?: (progress: Progress) => void
+}
+
+/** Which objects a client asked for: everything reachable from `wants` and not from `haves`. */
+export interface PackRequest {
+  readonly wants: readonly Oid[]
+  /** Only oids the repository has. */
+  readonly haves: readonly Oid[]
+  readonly thinPack: boolean
+  readonly ofsDelta: boolean
+  readonly includeTag: boolean
+}
+
+/** Whole pack stream for a request. A yielded chunk is valid until the next `next()`. */
+export type AnswerPack = (view: PackView, request: PackRequest, options: WorkOptions) => AsyncIterable<Uint8Array>
+
+/** True when every want is a have or has a path to one: the server may stop asking ("ready"). */
+export type Reaches = (view: PackView, wants: readonly Oid[], haves: readonly Oid[], options: WorkOptions) => Promise<boolean>
+
+/** Small blob of a pushed pack that parses as a git-lfs pointer. */
+export interface StagedPointer {
+  readonly blob: Oid
+  readonly lfsOid: string
+  readonly size: number
+}
+
+/** A received pack: spooled, indexed, checked. Nothing is stored and nobody sees it until `publish` and the transaction after it. */
+export interface StagedPack {
+  /** Pack and repository together: types of new tips, peeled tags, policy. */
+  readonly view: PackView
+  /** Objects in the pack; 0: an empty pack or none was sent, and nothing is to be stored. */
+  readonly objects: number
+  readonly pointers: readonly StagedPointer[]
+  /** Stores the bytes, whole and synced. Still invisible. */
+  publish(): Promise<void>
+  /** Removes the spool. Never throws. */
+  dispose(): Promise<void>
+}
+
+export interface UpdateRequest {
+  readonly commands: readonly PushCommand[]
+  readonly atomic: boolean
+  readonly pushOptions: readonly string[]
+}
+
+/** What a push needs of a repository. Implemented by `src/repos/receive-push`. */
+export interface ReceivePort {
+  /**
+   * Spools, indexes and checks a pack (`undefined`: none was sent).
+   * @throws ProtocolError `bad-pack`, `bad-object`, `missing-object`, `too-large`
+   */
+  stage(pack: AsyncIterable<Uint8Array> | undefined, request: UpdateRequest, options: WorkOptions): Promise<StagedPack>
+  /** Policy, publish and the one transaction. One result a command, in their order. A refused ref is a result, not an error. */
+  apply(staged: StagedPack, request: UpdateRequest): Promise<readonly CommandResult[]>
+}
+
+/** What a fetch needs of a repository. Implemented by `src/repos/serve-fetch`. */
+export interface FetchPort {
+  readonly view: PackView
+  readonly answer: AnswerPack
+  readonly reaches: Reaches
+  /** True when the caller may want this object: the visibility classes of docs/git-storage.md. `oid` is known to exist when `entry` is not -1. */
+  mayWant(oid: Oid, entry: Entry): boolean
+}
+
+/** The only clock `protocol/` knows. Resolves after `ms`, or at once when `signal` aborts. */
+export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>
