@@ -1,0 +1,63 @@
+import type { ReceivePort, StagedPack } from '../../protocol/ports.js'
+import { zeroOid, type CommandResult, type PushCommand } from '../../protocol/types.js'
+import type { Database } from '../db/pool.js'
+import { databaseTime } from '../db/repositories.js'
+import type { RepoState } from '../db/versions.js'
+import type { StagedRepoPack, Packs } from '../packs/packs.js'
+import { applyUpdate } from './apply-update.js'
+import { applyPushPolicy } from './push-policy.js'
+import { createUpdateId } from './update-id.js'
+
+export interface PushContext {
+  readonly repo: RepoState
+  readonly actor: { readonly id: number, readonly accessVer: number }
+  /** Decides access afresh. */
+  readonly authorise: () => Promise<boolean>
+  readonly signal: AbortSignal
+  readonly maxRefs: number
+}
+
+/** One push to one repository: spool and check, policy, publish, the one transaction. */
+export function createReceivePort(deps: { readonly db: Database, readonly packs: Packs }, context: PushContext): ReceivePort {
+  const { db, packs } = deps
+  const { repo, actor } = context
+  const updateId = createUpdateId()
+  let staged: StagedRepoPack | undefined
+  let startedAt: Date | undefined
+
+  return {
+    async stage(pack, request, { slices, onProgress }): Promise<StagedPack> {
+      const newOids = request.commands.map(({ newOid }) => newOid).filter((oid) => oid !== zeroOid)
+      staged = await packs.stage(pack, {
+        updateId, newOids, source: 'receive', slices, signal: context.signal, ...(onProgress ? { onProgress } : {}),
+        open: async () => {
+          startedAt = await databaseTime(db) // the last byte is here: from now on the push has its hour
+          return packs.openSnapshot(repo.id)
+        },
+      })
+      return staged
+    },
+
+    async apply(given, request): Promise<readonly CommandResult[]> {
+      if (!staged || given !== staged || !startedAt) throw new Error('apply takes what stage of the same push gave')
+      const { commands, atomic } = request
+      const { accepted, refused } = await applyPushPolicy({ view: staged.view, pointers: staged.pointers, commands, maxRefs: context.maxRefs })
+      if (accepted.length === 0 || (atomic && refused.size > 0)) {
+        return commands.map(({ name }) => ({ name, kind: 'refused', reason: refused.get(name) ?? 'atomic push failure' }))
+      }
+      if (accepted.some(({ newOid }) => newOid !== zeroOid)) await staged.publish()
+      const results = await applyUpdate({ db, packs }, {
+        repoId: repo.id, updateId, staged, commands: accepted, atomic, lfsOids: [], actorId: actor.id, startedAt,
+        accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer }, authorise: context.authorise,
+        pushOptions: request.pushOptions, action: 'repo.push',
+      })
+      return inOrder(commands, refused, results)
+    },
+  }
+}
+
+function inOrder(commands: readonly PushCommand[], refused: ReadonlyMap<string, string>, results: readonly CommandResult[]): CommandResult[] {
+  const applied = new Map(results.map((result) => [result.name, result]))
+  return commands.map(({ name }) => applied.get(name) ?? { name, kind: 'refused', reason: refused.get(name) ?? 'failed to update ref' })
+}
+

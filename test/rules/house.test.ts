@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, readFileSync, symlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { projectRoot } from '../support/hub.js'
+
+function lint(cwd: string, args: readonly string[] = []): { status: number | null, output: string } {
+  const bin = join(projectRoot, 'node_modules', '.bin')
+  const run = spawnSync(join(bin, 'oxlint'), args, { cwd, encoding: 'utf8', env: { ...process.env, PATH: `${bin}:${process.env['PATH']}` } })
+  return { status: run.status, output: run.stdout + run.stderr }
+}
+
+t.test('the project keeps its own rules: lint, rooms, no circles', async (t) => {
+  const { status, output } = lint(projectRoot, ['--type-aware'])
+  t.equal(status, 0, output)
+})
+
+t.test('a room that imports what it must not know is reported', async (t) => {
+  const planted: readonly [file: string, source: string, complaint: string][] = [
+    ['src/packs/a.ts', "export { x } from '../auth/actor.js'", "'../auth/actor.js' import is restricted"],
+    ['src/db/a.ts', "export { x } from '../../protocol/oid.js'", "'../../protocol/oid.js' import is restricted"],
+    ['src/git-http/a.ts', "export { x } from '../hub-api/x.js'", "'../hub-api/x.js' import is restricted"],
+    ['src/git-http/b.ts', "export { Client } from 'pg'", "'pg' import is restricted"],
+    ['src/repos/a.ts', "export { fastify } from 'fastify'", "'fastify' import is restricted"],
+    ['src/packs/b.ts', "export { Worker } from 'node:worker_threads'", "'node:worker_threads' import is restricted"],
+    ['protocol/pack/a.ts', "export { readFileSync } from 'node:fs'", "'node:fs' import is restricted"],
+    ['protocol/pack/b.ts', "export { HubError } from '../../src/errors.js'", "'../../src/errors.js' import is restricted"],
+    ['lfs/a.ts', "export { x } from '../protocol/oid.js'", "'../protocol/oid.js' import is restricted"],
+  ]
+  const dir = t.testdir(nest(planted.map(([file, source]) => [file, `${source}\n`])))
+  copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))
+  symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
+  const { status, output } = lint(dir, ['src', 'protocol', 'lfs'])
+  t.not(status, 0)
+  for (const [file, , complaint] of planted) t.match(output, complaint, file)
+})
+
+t.test('allowed imports between rooms are not reported', async (t) => {
+  const dir = t.testdir(nest([
+    ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
+    ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
+    ['src/db/a.ts', "export { Client } from 'pg'\n"],
+    ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
+  ]))
+  copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))
+  symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
+  const { output } = lint(dir, ['src', 'protocol'])
+  t.notMatch(output, 'is restricted')
+})
+
+t.test('the README names every setting', async (t) => {
+  const { settingsTable } = await import('../../src/config/config.js')
+  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
+  for (const { name } of settingsTable) t.match(readme, `\`${name}\``)
+})
+
+type Fixture = { [name: string]: string | Fixture }
+
+function nest(files: readonly (readonly [path: string, content: string])[]): Fixture {
+  const root: Fixture = {}
+  for (const [path, content] of files) {
+    const parts = path.split('/')
+    let folder = root
+    for (const part of parts.slice(0, -1)) folder = (folder[part] ??= {}) as Fixture
+    folder[parts.at(-1)!] = content
+  }
+  return root
+}
