@@ -1,0 +1,91 @@
+import { humanLine } from './human-text.js'
+import { pktLength } from './pkt-line.js'
+
+/** What the first payload byte says: data of the answer, text for the person, or the reason everything ends here. */
+export const bands = { data: 1, progress: 2, fatal: 3 } as const
+export type Band = (typeof bands)[keyof typeof bands]
+
+/** Longest pkt-line of each kind of side-band, its length digits and band byte included. */
+export const sideBandBytes = { 'side-band': 1000, 'side-band-64k': 65_520 } as const
+export type SideBandBytes = (typeof sideBandBytes)[keyof typeof sideBandBytes]
+
+/** An empty data packet: keeps proxies and people from believing that we died. */
+export const keepalivePkt = Buffer.from('0005\x01')
+
+/** `bytes` on one band, in as many packets as it takes, in one buffer. */
+export function bandPkts(band: Band, bytes: Uint8Array, maxBytes: SideBandBytes = 65_520): Buffer {
+  const room = maxBytes - 5
+  const wire = Buffer.allocUnsafe(bytes.length + 5 * Math.ceil(bytes.length / room))
+  let to = 0
+  for (let from = 0; from < bytes.length; from += room) {
+    const part = bytes.subarray(from, from + room)
+    wire.write(pktLength(part.length + 5), to, 'latin1')
+    wire[to + 4] = band
+    wire.set(part, to + 5)
+    to += 5 + part.length
+  }
+  return wire
+}
+
+/** One line for the person, as git prints behind `remote: `. */
+export const messagePkt = (text: string): Buffer => bandPkts(bands.progress, Buffer.from(`${humanLine(text)}\n`), 65_520)
+
+/** Ends the answer: git prints the line and stops. Cut to fit the small side-band too. */
+export const fatalPkt = (text: string): Buffer => bandPkts(bands.fatal, Buffer.from(`${humanLine(text)}\n`).subarray(0, 900))
+
+const bufferBytes = 65_520
+/** Buffers in turn: what was handed out stays whole while the next ones are filled, for senders that keep two on the way. */
+const bufferCount = 4
+
+/** Packs a stream into data packets, as full as they may be, one buffer of about 64 KiB at a time. */
+export class BandWriter {
+  readonly #maxBytes: SideBandBytes
+  readonly #buffers: Buffer[] = []
+  #turn = 0
+  #packet = 0
+  #at = 5
+
+  constructor(maxBytes: SideBandBytes) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** Takes `chunk` in; yields each buffer that it fills. A yielded buffer is valid for three more. */
+  *write(chunk: Uint8Array): Generator<Buffer> {
+    for (let from = 0; from < chunk.length; ) {
+      const room = Math.min(this.#packet + this.#maxBytes, bufferBytes) - this.#at
+      const part = chunk.subarray(from, from + room)
+      this.#buffer.set(part, this.#at)
+      this.#at += part.length
+      from += part.length
+      if (part.length < room) return
+      this.#closePacket()
+      if (this.#packet + this.#maxBytes > bufferBytes) yield this.#hand()
+    }
+  }
+
+  /** What is held and not yet yielded. */
+  flush(): Buffer | undefined {
+    if (this.#at > this.#packet + 5) this.#closePacket()
+    return this.#packet > 0 ? this.#hand() : undefined
+  }
+
+  get #buffer(): Buffer {
+    return (this.#buffers[this.#turn] ??= Buffer.allocUnsafe(bufferBytes))
+  }
+
+  #closePacket(): void {
+    const buffer = this.#buffer
+    buffer.write(pktLength(this.#at - this.#packet), this.#packet, 'latin1')
+    buffer[this.#packet + 4] = bands.data
+    this.#packet = this.#at
+    this.#at += 5
+  }
+
+  #hand(): Buffer {
+    const full = this.#buffer.subarray(0, this.#packet)
+    this.#turn = (this.#turn + 1) % bufferCount
+    this.#packet = 0
+    this.#at = 5
+    return full
+  }
+}
