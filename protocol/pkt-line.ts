@@ -102,7 +102,8 @@ class SourceReader implements PktReader {
   }
 
   async next(): Promise<Pkt | undefined> {
-    if (!(await this.#has(4))) {
+    // Asked only when it must be: an await a line adds up over 100,000 haves.
+    if (this.#left < 4 && !(await this.#has(4))) {
       if (this.#left === 0) return undefined
       throw this.#fail('bad-request', 'the request ends within the length of a pkt-line')
     }
@@ -116,7 +117,7 @@ class SourceReader implements PktReader {
       this.#at += 4
       return length === 0 ? { kind: 'flush' } : length === 1 ? { kind: 'delim' } : { kind: 'end' }
     }
-    if (!(await this.#has(length))) throw this.#fail('bad-request', `the request ends within a pkt-line of ${length} bytes`)
+    if (this.#left < length && !(await this.#has(length))) throw this.#fail('bad-request', `the request ends within a pkt-line of ${length} bytes`)
     const payload = this.#chunk.subarray(this.#at + 4, this.#at + length)
     this.#at += length
     return { kind: 'data', payload }
