@@ -1,0 +1,58 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Sleep } from '../../protocol/ports.js'
+import { repoTypes, type RepoType } from '../db/repositories.js'
+import { HubError } from '../errors.js'
+import { repoTypePaths } from '../http/repo-path.js'
+import type { Repos } from '../repos/repos.js'
+import { sendGitError } from './errors.js'
+import { infoRefs } from './info-refs.js'
+import { receivePackRoute } from './receive-pack.js'
+import { uploadPackRoute } from './upload-pack.js'
+
+export interface GitHttpOptions {
+  readonly repos: Repos
+  /** Of one push. */
+  readonly maxPackBytes: number
+  readonly keepaliveMs?: number
+}
+
+/** What each route of one repository type is made of. */
+export interface GitRoutes {
+  readonly repos: Repos
+  readonly maxPackBytes: number
+  readonly clock: { readonly sleep: Sleep, readonly keepaliveMs: number }
+  readonly repoType: RepoType
+  /** `/:namespace/:name` behind what the type puts before it. A name may end in `.git`. */
+  readonly prefix: string
+}
+
+const sleep: Sleep = async (ms, signal) => {
+  await delay(ms, undefined, { signal, ref: false }).catch(() => undefined) // aborted: awake
+}
+
+/** Git over HTTP: models at `/{ns}/{name}`, datasets and spaces below their own prefix. */
+export const gitHttp = ({ repos, maxPackBytes, keepaliveMs = 5_000 }: GitHttpOptions): FastifyPluginAsync => async (app) => {
+  // Bodies are streams that only the routes read.
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  app.setErrorHandler(sendGitError)
+  for (const repoType of repoTypes) {
+    const routes: GitRoutes = {
+      repos, maxPackBytes, repoType, clock: { sleep, keepaliveMs }, prefix: `${repoTypePaths[repoType].prefix}/:namespace/:name`,
+    }
+    infoRefs(app, routes)
+    uploadPackRoute(app, routes)
+    receivePackRoute(app, routes)
+    dumbProtocol(app, routes)
+  }
+}
+
+/** Files of a bare repository, as the dumb protocol asks for them: there are none. */
+function dumbProtocol(app: FastifyInstance, { prefix, repoType }: GitRoutes): void {
+  for (const path of ['/HEAD', '/objects/*']) {
+    app.get(`${prefix}${path}`, { config: { repoType, access: 'content.read' } }, async () => {
+      throw new HubError('not-found', 'this hub speaks the smart protocol only: use git 1.6.6 or newer')
+    })
+  }
+}

@@ -1,0 +1,27 @@
+import type { FastifyInstance } from 'fastify'
+import { receivePack } from '../../protocol/receive-pack.js'
+import { readBody } from '../http/body-limit.js'
+import { repoContext, signedInActor } from '../http/request-context.js'
+import { sendStream } from '../http/send-stream.js'
+import { checkContentType, gitResult, logSent } from './exchange.js'
+import type { GitRoutes } from './plugin.js'
+
+/** Pkt-lines in front of a pack: far more than there ever are. */
+const commandBytes = 64 * 1024 * 1024
+
+/** `POST git-receive-pack`: a push. */
+export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBytes, repoType, prefix }: GitRoutes): void {
+  app.post(`${prefix}/git-receive-pack`, { config: { repoType, access: 'content.write' } }, async (request, reply) => {
+    const startedAt = performance.now()
+    const { repo, clientGone, mayStill } = repoContext(request)
+    checkContentType(request, 'git-receive-pack')
+    const answer = receivePack({
+      ...clock, signal: clientGone,
+      body: readBody(request.raw, { maxBytes: maxPackBytes + commandBytes }),
+      port: repos.openReceive(repo, { actor: signedInActor(request), authorise: () => mayStill('content.write'), signal: clientGone }),
+      slices: repos.slices(clientGone),
+    })
+    gitResult(reply, 'git-receive-pack')
+    logSent(request, await sendStream(reply, answer), startedAt, {}, 'push answered')
+  })
+}

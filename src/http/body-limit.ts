@@ -1,0 +1,71 @@
+import type { IncomingMessage } from 'node:http'
+import { Readable, pipeline } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import { HubError } from '../errors.js'
+
+export interface BodyOptions {
+  /** Bytes after decompression. */
+  readonly maxBytes: number
+  /** A client that sends nothing for this long is given up. */
+  readonly stallMs?: number
+}
+
+const defaultStallMs = 120_000
+
+/**
+ * The body of a request as it arrives, decompressed if it says so. Leaving it early leaves the connection open, so that an answer can still be sent.
+ * @throws HubError `unsupported-media` for an encoding we do not know, at once; while reading: `too-large`, `bad-request` for broken gzip and
+ * for a client that stalls
+ */
+export function readBody(raw: IncomingMessage, { maxBytes, stallMs = defaultStallMs }: BodyOptions): AsyncIterable<Uint8Array> {
+  const encoding = raw.headers['content-encoding']?.toLowerCase() ?? 'identity'
+  if (encoding === 'identity') return limited(unstalled(raw, stallMs), maxBytes)
+  if (encoding === 'gzip' || encoding === 'x-gzip') return limited(gunzipped(unstalled(raw, stallMs)), maxBytes)
+  throw new HubError('unsupported-media', `content-encoding '${encoding.slice(0, 40)}' is not supported: use gzip or none`)
+}
+
+async function* limited(chunks: AsyncIterable<Uint8Array>, maxBytes: number): AsyncGenerator<Uint8Array> {
+  let bytes = 0
+  for await (const chunk of chunks) {
+    bytes += chunk.length
+    if (bytes > maxBytes) throw new HubError('too-large', `the request body is over the limit of ${maxBytes} bytes`)
+    yield chunk
+  }
+}
+
+async function* unstalled(raw: IncomingMessage, stallMs: number): AsyncGenerator<Uint8Array> {
+  const chunks = raw.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+  let stalled = false
+  let giveUp = () => {}
+  const timer = setTimeout(() => {
+    stalled = true
+    giveUp()
+  }, stallMs).unref()
+  try {
+    while (true) {
+      timer.refresh()
+      const next = await Promise.race([chunks.next(), new Promise<undefined>((resolve) => { giveUp = () => resolve(undefined) })])
+      if (stalled || next === undefined) throw new HubError('bad-request', `no byte of the request body came for ${stallMs} ms`)
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    clearTimeout(timer)
+    // While a read hangs, return would wait for it.
+    if (!stalled) await chunks.return?.()
+  }
+}
+
+async function* gunzipped(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const gunzip = createGunzip()
+  // The callback is there because somebody must hear of errors; the reader below throws them.
+  pipeline(Readable.from(chunks, { objectMode: false }), gunzip, () => undefined)
+  try {
+    for await (const chunk of gunzip) yield chunk as Uint8Array
+  } catch (error) {
+    if (/^Z_/.test(String((error as { code?: unknown }).code))) throw new HubError('bad-request', 'the gzip body is broken', { cause: error })
+    throw error
+  } finally {
+    gunzip.destroy()
+  }
+}

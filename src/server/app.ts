@@ -1,0 +1,86 @@
+import { fastify, LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { Namespace } from '../db/namespaces.js'
+import type { Versions } from '../db/versions.js'
+import { HubError } from '../errors.js'
+import { gitHttp } from '../git-http/plugin.js'
+import type { Accounts } from '../hub-api/admin/users.js'
+import { sendHubError } from '../hub-api/errors.js'
+import { hubApi } from '../hub-api/plugin.js'
+import { registerAnswerHeaders } from '../http/answer-headers.js'
+import { createBaseUrl } from '../http/base-url.js'
+import { registerRequestContext } from '../http/request-context.js'
+import { createRequestId } from '../http/request-id.js'
+import { lfsHttp } from '../lfs-http/plugin.js'
+import type { Repos } from '../repos/repos.js'
+import { registerAccessLog } from './access-log.js'
+import { health, type HealthChecks } from './health.js'
+
+/** What the doors stand on. */
+export interface AppServices {
+  readonly versions: Versions
+  findNamespace(name: string): Promise<Namespace | undefined>
+  readonly repos: Repos
+  readonly accounts: Accounts
+  readonly health: HealthChecks
+}
+
+export interface AppOptions {
+  readonly publicUrl?: string | undefined
+  readonly allowedHosts: readonly string[]
+  /** Addresses whose `X-Forwarded-*` are believed. */
+  readonly trustedProxies: readonly string[]
+  readonly maxPackBytes: number
+  readonly keepaliveMs?: number
+  readonly logger?: FastifyBaseLogger
+}
+
+/** A request's head must be here by then; its body may take as long as it keeps coming. */
+const headersTimeoutMs = 30_000
+/** Over what load balancers keep an idle connection, so that it is never us who closes one they are about to use. */
+const keepAliveTimeoutMs = 75_000
+/** A whole encoded path is one parameter. */
+const maxParamLength = 8_192
+
+/** The hub: every door, one line each. */
+export function buildApp(services: AppServices, options: AppOptions): FastifyInstance {
+  const app = fastify({
+    ...(options.logger ? { loggerInstance: options.logger } : {}),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
+    genReqId: (raw) => createRequestId(raw.headers),
+    requestTimeout: 0,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 },
+    routerOptions: { maxParamLength, ignoreDuplicateSlashes: false },
+    exposeHeadRoutes: false,
+    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
+    rewriteUrl: (raw) => localUrl(raw.url ?? '/', prefixOf(options.publicUrl)),
+    frameworkErrors: (error, request, reply) => void sendHubError(error, request, reply),
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
+  })
+  registerAnswerHeaders(app)
+  registerAccessLog(app)
+  registerRequestContext(app, {
+    versions: services.versions, findNamespace: services.findNamespace,
+    baseUrl: createBaseUrl({ publicUrl: options.publicUrl, allowedHosts: options.allowedHosts }),
+  })
+  app.setErrorHandler(sendHubError)
+  app.setNotFoundHandler((request, reply) => sendHubError(new HubError('not-found', `there is nothing at ${request.url.split('?')[0]!.slice(0, 200)}`), request, reply))
+
+  void app.register(health(services.health))
+  void app.register(gitHttp({ repos: services.repos, maxPackBytes: options.maxPackBytes, ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }) }))
+  void app.register(lfsHttp)
+  void app.register(hubApi({ repos: services.repos, accounts: services.accounts }))
+  return app
+}
+
+/** The path part of the public address, without a slash at its end; '' for none. */
+const prefixOf = (publicUrl: string | undefined): string => (publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, ''))
+
+/** A request's address without the public prefix, which a proxy may or may not have taken off, and with one slash in front: some clients send two. */
+function localUrl(url: string, prefix: string): string {
+  const single = url.replace(/^\/{2,}/, '/')
+  if (prefix === '' || !single.startsWith(prefix)) return single
+  const rest = single.slice(prefix.length)
+  if (rest !== '' && !/^[/?]/.test(rest)) return single
+  return rest.startsWith('/') ? rest.replace(/^\/{2,}/, '/') : `/${rest}`
+}

@@ -1,0 +1,129 @@
+import type { FastifyInstance } from 'fastify'
+import type { PackView, RefTable } from '../../protocol/ports.js'
+import type { RefName } from '../../protocol/types.js'
+import { hashToken } from '../../src/auth/tokens.js'
+import type { Namespace } from '../../src/db/namespaces.js'
+import type { ActorState, RepoPath, RepoState, Versions } from '../../src/db/versions.js'
+import { HubError } from '../../src/errors.js'
+import type { Repos } from '../../src/repos/repos.js'
+import { buildApp, type AppOptions } from '../../src/server/app.js'
+
+/** Doors alone, over people and repositories that live in arrays. No git content: what a repository holds is tested elsewhere. */
+export interface MemoryHub {
+  readonly app: FastifyInstance
+  readonly repos: RepoState[]
+  readonly namespaces: Namespace[]
+  /** Token text → whose it is. */
+  readonly tokens: Map<string, ActorState>
+  addUser(name: string, options?: { readonly isAdmin?: boolean }): Namespace
+  addToken(token: string, user: Namespace, role?: 'read' | 'write' | 'fine-grained'): void
+  addRepo(path: RepoPath, options?: Partial<RepoState>): RepoState
+}
+
+const at = new Date('2026-01-02T03:04:05.678Z')
+const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase()
+
+const noRefs: RefTable = { head: 'refs/heads/main' as RefName, list: [], find: () => undefined }
+const emptyView: PackView = {
+  refs: noRefs, packCount: 0, objectsIn: () => 0, find: () => -1, oidOf: () => undefined, typeOf: () => 1, sizeOf: () => 0, offsetOf: () => 0,
+  endOf: () => 0, baseOf: () => -1, isRefDelta: () => false, read: async () => new Uint8Array(), release: () => undefined,
+}
+
+export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?: Partial<Repos> } = {}): MemoryHub {
+  const repos: RepoState[] = []
+  const namespaces: Namespace[] = []
+  const tokens = new Map<string, ActorState>()
+  const find = (path: RepoPath) => repos.find((repo) => repo.type === path.type && same(repo.namespace, path.namespace) && same(repo.name, path.name))
+  const findNamespace = async (name: string) => namespaces.find((one) => same(one.name, name))
+
+  const versions: Versions = {
+    async current({ tokenHash, repo }) {
+      const entry = tokenHash && [...tokens].find(([token]) => hashToken(token).equals(tokenHash))
+      const found = repo && find(repo)
+      return { ...(entry ? { actor: entry[1] } : {}), ...(found ? { repo: found } : {}) }
+    },
+    repoById: async (id) => repos.find((repo) => repo.id === id),
+  }
+
+  const hub: Omit<MemoryHub, 'app'> = {
+    repos, namespaces, tokens,
+    addUser(name, { isAdmin = false } = {}) {
+      const user: Namespace = { id: namespaces.length + 1, kind: 'user', name, fullName: null, email: null, isAdmin, state: 'active', accessVer: 1 }
+      namespaces.push(user)
+      return user
+    },
+    addToken(token, user, role = 'write') {
+      const { id, kind, name, fullName, email, isAdmin, accessVer } = user
+      tokens.set(token, { id, kind, name, fullName, email, isAdmin, accessVer, token: { id: tokens.size + 1, name: 'laptop', role, createdAt: at, expiresAt: null } })
+    },
+    addRepo(path, more = {}) {
+      const repo: RepoState = {
+        id: repos.length + 1, ...path, namespaceId: namespaces.find((one) => same(one.name, path.namespace))!.id, visibility: 'public', gated: null,
+        disabled: false, headRef: 'refs/heads/main', versions: { refsVer: 1, packsVer: 1, gcEpoch: 1, purgeEpoch: 1, accessVer: 1 },
+        createdAt: at, updatedAt: at, bytes: 0, sdk: null, ...more,
+      }
+      repos.push(repo)
+      return repo
+    },
+  }
+
+  const memoryRepos: Repos = {
+    async createRepo({ path, visibility, sdk }) {
+      if (find(path)) throw new HubError('already-exists', `You already created this ${path.type} repo`)
+      return hub.addRepo(path, { visibility, sdk: sdk ?? null })
+    },
+    deleteRepo: async (repo) => void repos.splice(repos.indexOf(repo), 1),
+    repoInfo: async (_repo, { revision } = {}) => {
+      if (revision !== undefined && revision !== 'main' && revision !== 'refs/pr/1') throw new HubError('revision-not-found', `Invalid rev id: ${revision}`)
+      return { sha: null, lastModified: at, siblings: [] }
+    },
+    readRefs: async () => noRefs,
+    openFetch: async () => ({
+      view: emptyView, answer: async function* () { yield new Uint8Array() }, reaches: async () => false, mayWant: () => false, release: () => undefined,
+    }),
+    openReceive: () => ({
+      stage: async () => { throw new Error('no pushes here') },
+      apply: async () => { throw new Error('no pushes here') },
+    }),
+    slices: () => ({ pause: () => undefined }),
+    ...options.repos,
+  }
+
+  const app = buildApp({
+    versions, findNamespace, repos: memoryRepos,
+    accounts: {
+      async createUser({ name, isAdmin }) {
+        if (await findNamespace(name)) throw new HubError('already-exists', `the name '${name}' is taken`)
+        return hub.addUser(name, { isAdmin })
+      },
+      findUser: findNamespace,
+      async createToken({ userId, role }) {
+        hub.addToken(`hf_made${tokens.size}`, namespaces.find(({ id }) => id === userId)!, role)
+        return `hf_made${tokens.size - 1}`
+      },
+    },
+    health: { database: async () => undefined, store: async () => undefined },
+  }, { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options })
+  return { app, ...hub }
+}
+
+/** One admin, the owner `alice` with a public, a private, a gated and a disabled repository of each type, the stranger `bob`, and tokens of all kinds. */
+export function createPeopledHub(options: Parameters<typeof createMemoryHub>[0] = {}): MemoryHub {
+  const hub = createMemoryHub(options)
+  const admin = hub.addUser('admin', { isAdmin: true })
+  const alice = hub.addUser('Alice')
+  const bob = hub.addUser('bob')
+  hub.addToken('hf_admin', admin)
+  hub.addToken('hf_adminReads', admin, 'read')
+  hub.addToken('hf_owner', alice)
+  hub.addToken('hf_ownerReads', alice, 'read')
+  hub.addToken('hf_stranger', bob)
+  hub.addToken('hf_fine', alice, 'fine-grained')
+  for (const type of ['model', 'dataset', 'space'] as const) {
+    hub.addRepo({ type, namespace: 'Alice', name: 'Open' })
+    hub.addRepo({ type, namespace: 'Alice', name: 'secret' }, { visibility: 'private' })
+    hub.addRepo({ type, namespace: 'Alice', name: 'gated' }, { gated: 'manual' })
+    hub.addRepo({ type, namespace: 'Alice', name: 'off' }, { disabled: true })
+  }
+  return hub
+}
