@@ -2,11 +2,11 @@
  * Names that can never be namespaces: what the hub serves, or will, stands at these first parts of a path. One list, compared without case.
  */
 export const reservedNames: ReadonlySet<string> = new Set([
-  ...['api', 'xet', 'models', 'datasets', 'spaces', 'kernels', 'buckets', 'collections', 'papers', 'posts', 'tasks', 'jobs', 'blog', 'docs'],
-  ...['healthz', 'readyz', 'metrics', 'status', 'assets', 'static', 'front', 'avatars', 'icons', 'favicon.ico', 'robots.txt', 'sitemap.xml'],
-  ...['login', 'logout', 'join', 'signup', 'sign-in', 'sign-out', 'oauth', 'settings', 'new', 'new-dataset', 'new-space', 'notifications'],
-  ...['search', 'explore', 'organizations', 'orgs', 'users', 'teams', 'enterprise', 'pricing', 'support', 'help', 'about', 'terms', 'privacy'],
-  ...['account', 'billing', 'activity', 'inbox', 'chat', 'embed', 'resolve', 'raw', 'lfs', 'git', 'cairn', 'hub', 'www', 'well-known', 'anonymous'],
+  'api', 'xet', 'models', 'datasets', 'spaces', 'kernels', 'buckets', 'collections', 'papers', 'posts', 'tasks', 'jobs', 'blog', 'docs',
+  'healthz', 'readyz', 'metrics', 'status', 'assets', 'static', 'front', 'avatars', 'icons', 'favicon.ico', 'robots.txt', 'sitemap.xml',
+  'login', 'logout', 'join', 'signup', 'sign-in', 'sign-out', 'oauth', 'settings', 'new', 'new-dataset', 'new-space', 'notifications',
+  'search', 'explore', 'organizations', 'orgs', 'users', 'teams', 'enterprise', 'pricing', 'support', 'help', 'about', 'terms', 'privacy',
+  'account', 'billing', 'activity', 'inbox', 'chat', 'embed', 'resolve', 'raw', 'lfs', 'git', 'cairn', 'hub', 'www', 'well-known', 'anonymous',
 ])
 
 const maxNameLength = 96

@@ -17,7 +17,7 @@ function serviceOf(request: FastifyRequest): GitService {
   const { service } = request.query as { service?: unknown }
   if (service === 'git-upload-pack' || service === 'git-receive-pack') return service
   if (service === undefined) throw new HubError('not-found', 'this hub speaks the smart protocol only: use git 1.6.6 or newer')
-  throw new HubError('forbidden', `unknown git service: ${String(service).slice(0, 100)}`)
+  throw new HubError('forbidden', `unknown git service: ${typeof service === 'string' ? service.slice(0, 100) : 'more than one'}`)
 }
 
 /** `GET info/refs`: the first request of every clone, fetch and push. */
@@ -32,5 +32,6 @@ export function infoRefs(app: FastifyInstance, { repos, repoType, prefix }: GitR
     const refs = await repos.readRefs(repo)
     reply.headers(noCache).type(`application/x-${service}-advertisement`)
     await sendStream(reply, service === 'git-upload-pack' ? advertiseUploadPack(refs, version) : advertiseReceivePack(refs, version))
+    return reply
   })
 }

@@ -23,5 +23,6 @@ export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBy
     })
     gitResult(reply, 'git-receive-pack')
     logSent(request, await sendStream(reply, answer), startedAt, {}, 'push answered')
+    return reply
   })
 }

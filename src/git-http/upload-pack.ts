@@ -27,6 +27,7 @@ export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, 
     gitResult(reply, 'git-upload-pack')
     try {
       logSent(request, await sendStream(reply, answer), startedAt, { version }, 'fetch served')
+      return reply
     } catch (error) {
       // Bodies of statuses are never shown to git's user here; this line is.
       if (!(error instanceof ProtocolError) || error.code === 'corrupt' || error.code === 'cancelled') throw error

@@ -24,7 +24,7 @@ export interface RequestHub {
   /** Aborts when the client leaves before it has its answer. */
   readonly clientGone: AbortSignal
   /** Decides again on what is true now: the same token, the same repository. */
-  mayStill(permission: Permission): Promise<boolean>
+  readonly mayStill: (permission: Permission) => Promise<boolean>
 }
 
 declare module 'fastify' {
@@ -47,9 +47,9 @@ declare module 'fastify' {
 
 export interface AccessPorts {
   readonly versions: Versions
-  findNamespace(name: string): Promise<Namespace | undefined>
+  readonly findNamespace: (name: string) => Promise<Namespace | undefined>
   /** @throws HubError `bad-host` */
-  baseUrl(request: Addressed): string
+  readonly baseUrl: (request: Addressed) => string
 }
 
 /**

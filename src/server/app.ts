@@ -18,7 +18,7 @@ import { health, type HealthChecks } from './health.js'
 /** What the doors stand on. */
 export interface AppServices {
   readonly versions: Versions
-  findNamespace(name: string): Promise<Namespace | undefined>
+  readonly findNamespace: (name: string) => Promise<Namespace | undefined>
   readonly repos: Repos
   readonly accounts: Accounts
   readonly health: HealthChecks

@@ -2,8 +2,8 @@ import type { FastifyPluginAsync } from 'fastify'
 
 /** Each throws when its part is out of reach. */
 export interface HealthChecks {
-  database(): Promise<void>
-  store(): Promise<void>
+  readonly database: () => Promise<void>
+  readonly store: () => Promise<void>
 }
 
 const checkTimeoutMs = 3_000

@@ -64,7 +64,10 @@ t.test('sends everything, with the headers of the reply, though the producer reu
 })
 
 t.test('an error before the first chunk is a proper answer', async (t) => {
-  const { url } = await serve(t, async function* (): AsyncGenerator<Uint8Array> { throw new Error('no') })
+  const { url } = await serve(t, async function* () {
+    await Promise.reject(new Error('no'))
+    yield Buffer.from('never')
+  })
   const response = await fetch(url)
   t.equal(response.status, 418)
   t.equal(await response.text(), 'before the first byte: no')

@@ -16,8 +16,8 @@ const shared = createPeopledHub()
 t.teardown(() => shared.app.close())
 
 /** Who changes something gets a hub of his own. */
-async function statuses(request: InjectOptions): Promise<string> {
-  const changes = String(request.url).startsWith('/api/') && request.method !== undefined
+async function statuses(request: InjectOptions & { readonly url: string }): Promise<string> {
+  const changes = request.url.startsWith('/api/') && request.method !== undefined
   const seen: number[] = []
   for (const caller of callers) {
     const { app } = changes ? createPeopledHub() : shared
@@ -36,7 +36,7 @@ const writes = { Open: '401 401 403 403 403 200 403 200', secret: '401 401 404 4
 const lfs = Object.fromEntries(Object.entries(reads).map(([name, row]) => [name, row.replaceAll('200', '501')]))
 
 t.test('every route about a repository decides the same way, for every caller and kind of repository', async (t) => {
-  const routes: readonly [name: string, request: (base: string, name: string) => InjectOptions, expected: Record<string, string>][] = [
+  const routes: readonly [name: string, request: (base: string, name: string) => InjectOptions & { readonly url: string }, expected: Record<string, string>][] = [
     ['fetch: info/refs', (base, name) => ({ url: `${base}/alice/${name}/info/refs?service=git-upload-pack` }), reads],
     ['fetch: info/refs with .git', (base, name) => ({ url: `${base}/alice/${name}.git/info/refs?service=git-upload-pack&x=1` }), reads],
     ['push: info/refs', (base, name) => ({ url: `${base}/alice/${name}/info/refs?service=git-receive-pack` }), writes],
@@ -62,7 +62,7 @@ t.test('every route about a repository decides the same way, for every caller an
 })
 
 t.test('routes about namespaces and the hub', async (t) => {
-  const table: readonly [label: string, request: InjectOptions, row: string][] = [
+  const table: readonly [label: string, request: InjectOptions & { readonly url: string }, row: string][] = [
     ['whoami', { url: '/api/whoami-v2' }, '401 401 200 200 200 200 200 200'],
     ['create in the own namespace', { method: 'POST', url: '/api/repos/create', payload: { name: 'new' } }, '401 401 403 200 403 200 403 200'],
     ['create in the namespace of alice', { method: 'POST', url: '/api/repos/create', payload: { name: 'new', organization: 'alice' } }, '401 401 403 403 403 200 403 200'],
