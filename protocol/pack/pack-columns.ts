@@ -1,0 +1,74 @@
+/** No further entry in a list of children. */
+export const noEntry = -1
+
+/**
+ * The columns an indexer fills, by rank. About 50 bytes an object.
+ * They are made for the number of objects the pack states and grow only for bases that complete a thin pack.
+ */
+export class PackColumns {
+  count = 0
+  offsets: Float64Array
+  /** Of the object; of a delta what it says its result has. */
+  sizes: Float64Array
+  /** As stored (6 and 7 too) until the object is known, then as in a PackIndex. */
+  types: Uint8Array
+  /** Rank, -1: whole. A REF_DELTA whose base has not turned up: -2 - its number among the names of bases. */
+  bases: Int32Array
+  crcs: Uint32Array
+  oids: Uint8Array
+  /** First delta of the object that has not been resolved. */
+  firstChild: Int32Array
+  /** Next delta of the same base. */
+  nextChild: Int32Array
+
+  constructor(capacity: number) {
+    this.offsets = new Float64Array(capacity)
+    this.sizes = new Float64Array(capacity)
+    this.types = new Uint8Array(capacity)
+    this.bases = new Int32Array(capacity)
+    this.crcs = new Uint32Array(capacity)
+    this.oids = new Uint8Array(capacity * 20)
+    this.firstChild = new Int32Array(capacity).fill(noEntry)
+    this.nextChild = new Int32Array(capacity).fill(noEntry)
+  }
+
+  /** Room for one more; its rank. */
+  append(): number {
+    if (this.count === this.offsets.length) this.#grow()
+    return this.count++
+  }
+
+  /** Rank of the entry that begins at `offset`, or -1. */
+  rankAt(offset: number): number {
+    let low = 0
+    let high = this.count - 1
+    while (low <= high) {
+      const middle = (low + high) >>> 1
+      const found = this.offsets[middle]!
+      if (found === offset) return middle
+      if (found < offset) low = middle + 1
+      else high = middle - 1
+    }
+    return -1
+  }
+
+  adopt(child: number, parent: number): void {
+    this.nextChild[child] = this.firstChild[parent]!
+    this.firstChild[parent] = child
+  }
+
+  #grow(): void {
+    const larger = new PackColumns(Math.ceil(this.count * 1.25) + 16)
+    for (const name of ['offsets', 'sizes', 'types', 'bases', 'crcs', 'oids', 'firstChild', 'nextChild'] as const) {
+      larger[name].set(this[name])
+    }
+    this.offsets = larger.offsets
+    this.sizes = larger.sizes
+    this.types = larger.types
+    this.bases = larger.bases
+    this.crcs = larger.crcs
+    this.oids = larger.oids
+    this.firstChild = larger.firstChild
+    this.nextChild = larger.nextChild
+  }
+}
