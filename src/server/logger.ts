@@ -8,8 +8,26 @@ const secretPaths = [
   'err.connection', 'err.client',
 ]
 
-/** JSON lines on the given stream; on stdout by default. */
-export function createLogger({ level = 'info', destination }: { readonly level?: string, readonly destination?: { write(line: string): void } } = {}): Logger {
+interface Destination {
+  write(line: string): void
+}
+
+/** JSON lines to the given destination. */
+export function createLogger({ level = 'info', destination }: { readonly level?: string, readonly destination?: Destination } = {}): Logger {
   const options = { level, base: null, redact: { paths: secretPaths, censor: '[redacted]' }, timestamp: pino.stdTimeFunctions.isoTime }
   return destination ? pino(options, destination) : pino(options)
+}
+
+const levelNames: Readonly<Record<number, string>> = { 40: 'warning: ', 50: 'error: ', 60: 'fatal: ' }
+
+/** The same lines for somebody who reads along: time, phrase, fields. */
+export function readableLines(print: (text: string) => void): Destination {
+  return {
+    write(line) {
+      const { level, time, msg, err, ...fields } = JSON.parse(line) as { level: number, time: string, msg?: string, err?: { stack?: string, message?: string } }
+      const facts = Object.entries(fields).filter(([name]) => name !== 'request').map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+      const trace = err ? `\n${err.stack ?? err.message ?? ''}` : ''
+      print(`${time.slice(11, 19)} ${levelNames[level] ?? ''}${msg ?? ''} ${facts.join(' ')}`.trimEnd() + trace)
+    },
+  }
 }

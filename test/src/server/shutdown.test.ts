@@ -1,6 +1,6 @@
 import { fastify } from 'fastify'
 import { once } from 'node:events'
-import { Agent, get } from 'node:http'
+import { Agent, get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -40,7 +40,7 @@ t.test('what is under way ends, nothing new begins, and the rest is closed after
   t.equal(shutdown.stopping, true)
   await t.rejects(fetch(`${url}/quick`))
   finish()
-  const [response] = await answered as [import('node:http').IncomingMessage]
+  const [response] = await answered as [IncomingMessage]
   t.equal(response.statusCode, 200)
   response.resume()
   await stopped

@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+// Only what any Node understands may be imported before the version is known.
+const [major = 0] = process.versions.node.split('.').map(Number)
+if (major < 24) {
+  console.error(`cairn needs Node 24 or newer, and this is ${process.version}.
+In a checkout \`npm ci\` brings one along: use \`npm start\` or \`npx cairn …\`, or run node_modules/.bin/node build/src/cli/main.js`)
+  process.exit(1)
+}
+const { runCli } = await import('./commands.js')
+process.exitCode = await runCli(process.argv.slice(2), {
+  env: process.env, out: (text) => void process.stdout.write(`${text}\n`), err: (text) => void process.stderr.write(`${text}\n`),
+})

@@ -1,0 +1,125 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
+import { createKeyRing, type KeyRing } from '../auth/keys.js'
+import type { Config } from '../config/config.js'
+import { takeDataLock } from '../db/data-lock.js'
+import { startEmbedded } from '../db/embedded/supervisor.js'
+import { migrate } from '../db/migrate.js'
+import { findNamespace } from '../db/namespaces.js'
+import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
+import { sql } from '../db/sql.js'
+import { createVersions } from '../db/versions.js'
+import { createKeeper } from '../kept/keep.js'
+import { createAnswers } from '../packs/answers.js'
+import { createPacks } from '../packs/packs.js'
+import { createSlices } from '../packs/slices.js'
+import { openSpool } from '../packs/spool.js'
+import { createRepos } from '../repos/repos.js'
+import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
+import type { AppServices } from './app.js'
+import { ensureSecrets, type Secrets } from './secrets.js'
+
+/** What a part of the hub may say: fields and a short phrase. */
+export type Log = (fields: object, phrase: string) => void
+
+export interface Ground {
+  readonly db: Database
+  /** Names of the migrations that ran just now. */
+  readonly migrated: readonly string[]
+  /** Last of all: pool, embedded database, lock. */
+  readonly close: () => Promise<void>
+}
+
+export interface Services extends AppServices {
+  readonly secrets: Secrets
+  readonly keys: KeyRing
+  readonly close: () => Promise<void>
+}
+
+/** How long one piece of work may hold the thread. Health checks and keepalives come in between. */
+const sliceMs = 20
+const maxConnections = 20
+const statementTimeoutMs = 60_000
+const maxRefs = 100_000
+
+/**
+ * The database, whichever it is, migrated, with nobody else at our data.
+ * @throws HubError `config` when another hub has the data
+ */
+export async function openGround(config: Config, log: Log): Promise<Ground> {
+  const closers: (() => Promise<void>)[] = []
+  const close = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer()
+  }
+  try {
+    const lock = await takeDataLock(config.dataDirectory)
+    closers.push(async () => lock.release())
+    const { connection, directConnection } = await connectionOf(config, log, closers)
+    const db = openDatabase({
+      connection, directConnection, maxConnections, statementTimeoutMs,
+      onIdleError: (error) => log({ err: error }, 'an idle database connection broke'),
+    })
+    closers.push(() => db.close())
+    return { db, migrated: await migrate(db), close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function connectionOf(
+  config: Config, log: Log, closers: (() => Promise<void>)[],
+): Promise<{ connection: ConnectionOptions, directConnection?: ConnectionOptions | undefined }> {
+  if (config.databaseUrl !== undefined) {
+    return {
+      connection: { connectionString: config.databaseUrl },
+      directConnection: config.databaseDirectUrl === undefined ? undefined : { connectionString: config.databaseDirectUrl },
+    }
+  }
+  const embedded = await startEmbedded({ dataDirectory: config.dataDirectory, log })
+  closers.push(() => embedded.stop())
+  return { connection: embedded.connection }
+}
+
+/** Settings → data lock → database → migrations → stores → packs → repositories. What was opened is closed again when a later step fails. */
+export async function createServices(config: Config, log: Log): Promise<Services> {
+  const ground = await openGround(config, log)
+  try {
+    const { db } = ground
+    if (ground.migrated.length > 0) log({ migrations: ground.migrated }, 'database migrated')
+    const secrets = await ensureSecrets({
+      dataDirectory: config.dataDirectory, embedded: config.databaseUrl === undefined, adminToken: config.adminToken, secretKey: config.secretKey,
+    })
+    await ensureAdmin(db, secrets.adminToken)
+
+    const versions = createVersions(db)
+    const store = createFilesystemBlobStore({ directory: join(config.dataDirectory, 'blobs') })
+    const spool = openSpool({
+      directory: config.spoolDirectory, hubId: secrets.hubId, bootId: randomUUID(), maxBytes: config.spoolBytes, maxPackBytes: config.maxPackBytes,
+    })
+    await spool.sweep()
+    const packs = createPacks({ db, store, files: store, localFiles: store, keeper: createKeeper({ db, store }), spool, ingestBytes: config.ingestBytes, tableBytes: config.tableBytes })
+    const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
+    const repos = createRepos({ db, packs, versions, answers: createAnswers(), slices, maxRefs })
+
+    return {
+      secrets, versions, repos,
+      keys: createKeyRing({ db, secretKey: secrets.secretKey }),
+      findNamespace: (name) => findNamespace(db, name),
+      accounts: {
+        createUser: (user) => createUser(db, user),
+        findUser: (name) => findNamespace(db, name),
+        createToken: async (token) => (await createTokenFor(db, token)).token,
+      },
+      health: {
+        database: async () => void (await db.query(sql`SELECT 1`)),
+        store: async () => void (await store.stat('health/none' as Parameters<typeof store.stat>[0])),
+      },
+      close: ground.close,
+    }
+  } catch (error) {
+    await ground.close()
+    throw error
+  }
+}
