@@ -61,10 +61,17 @@ function partRule(part: string) {
 }
 
 function pureRule(folder: string, other: string) {
-  return restrict(`${folder}/**/*.ts`, [], [
-    { regex: `^(\\.\\./)+(src|test|${other})/`, message: `${folder}/ is pure: it imports nothing of ours but itself` },
-    { group: ['*', '!./**', '!../**', '!node:crypto', '!node:zlib', '!node:buffer'], message: `${folder}/ is pure: no files, clocks, threads or packages` },
-  ])
+  return restrict(
+    `${folder}/**/*.ts`,
+    [],
+    [
+      { regex: `^(\\.\\./)+(src|test|${other})/`, message: `${folder}/ is pure: it imports nothing of ours but itself` },
+      {
+        group: ['*', '!./**', '!../**', '!node:crypto', '!node:zlib', '!node:buffer'],
+        message: `${folder}/ is pure: no files, clocks, threads or packages`,
+      },
+    ],
+  )
 }
 
 export default {
@@ -95,9 +102,11 @@ export default {
   },
   overrides: [
     ...Object.entries(rooms).map(([room, allowed]) => roomRule(room, allowed)),
-    restrict('src/server/**/*.ts', Object.keys(packageDoors).filter((name) => !packageDoors[name]!.includes('server')), [
-      { group: ['**/cli/**'], message: 'server does not know this room' },
-    ]),
+    restrict(
+      'src/server/**/*.ts',
+      Object.keys(packageDoors).filter((name) => !packageDoors[name]!.includes('server')),
+      [{ group: ['**/cli/**'], message: 'server does not know this room' }],
+    ),
     restrict('src/cli/**/*.ts', Object.keys(packageDoors), []),
     partRule('storage/s3-*.ts'),
     partRule('repos/merge'),

@@ -56,7 +56,7 @@ async function runFile(path: string, env: NodeJS.ProcessEnv): Promise<Outcome> {
   let passed = 0
   let failed = 0
   const parser = new Parser()
-  parser.on('assert', (result: { ok: boolean, skip: boolean | string, todo: boolean | string, name: string }) => {
+  parser.on('assert', (result: { ok: boolean; skip: boolean | string; todo: boolean | string; name: string }) => {
     if (result.skip) skipped.push(`${file}: ${result.name} (${result.skip === true ? 'no reason given' : result.skip})`)
     else if (result.ok) passed++
     else failed++
@@ -103,9 +103,18 @@ async function runAll(): Promise<number> {
     for (let path = queue.shift(); path !== undefined; path = queue.shift()) {
       const outcome = await runFile(path, env)
       outcomes.push(outcome)
-      console.log(`${outcome.failed === 0 ? 'ok  ' : 'FAIL'} ${outcome.file}  ${outcome.passed} passed, ${outcome.failed} failed${
-        outcome.skipped.length === 0 ? '' : `, ${outcome.skipped.length} skipped`}  ${outcome.seconds.toFixed(1)} s`)
-      if (outcome.failed > 0) console.log(outcome.output.split('\n').map((line) => `    ${line}`).join('\n'))
+      console.log(
+        `${outcome.failed === 0 ? 'ok  ' : 'FAIL'} ${outcome.file}  ${outcome.passed} passed, ${outcome.failed} failed${
+          outcome.skipped.length === 0 ? '' : `, ${outcome.skipped.length} skipped`
+        }  ${outcome.seconds.toFixed(1)} s`,
+      )
+      if (outcome.failed > 0)
+        console.log(
+          outcome.output
+            .split('\n')
+            .map((line) => `    ${line}`)
+            .join('\n'),
+        )
     }
   }
   try {

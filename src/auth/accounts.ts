@@ -11,7 +11,8 @@ const adminTokenName = 'admin-token'
 
 /** @throws HubError `invalid` for an impossible name, `already-exists` for a taken one */
 export async function createUser(
-  db: Database, { name, isAdmin, actorId }: { readonly name: string, readonly isAdmin: boolean, readonly actorId: number | null },
+  db: Database,
+  { name, isAdmin, actorId }: { readonly name: string; readonly isAdmin: boolean; readonly actorId: number | null },
 ): Promise<Namespace> {
   const complaint = namespaceNameComplaint(name)
   if (complaint !== undefined) throw new HubError('invalid', complaint)
@@ -33,7 +34,10 @@ export interface NewToken {
 }
 
 /** Makes a token. Its text is returned here and is nowhere afterwards. */
-export async function createTokenFor(db: Database, { userId, name, role, actorId, expiresAt }: NewToken): Promise<{ readonly token: string, readonly row: TokenRow }> {
+export async function createTokenFor(
+  db: Database,
+  { userId, name, role, actorId, expiresAt }: NewToken,
+): Promise<{ readonly token: string; readonly row: TokenRow }> {
   if (name.length > 200) throw new HubError('invalid', `a token name of ${name.length} characters is over 200`)
   const token = createToken()
   return db.transaction(async (tx) => {
@@ -62,7 +66,7 @@ export async function ensureAdmin(db: Database, token: string): Promise<void> {
     const revoked = await revokeTokensNamed(tx, admin.id, adminTokenName, hash)
     const inserted = await insertToken(tx, { namespaceId: admin.id, name: adminTokenName, role: 'write', hash })
     if (!inserted && (await findTokenByHash(tx, hash))?.namespaceId !== admin.id) {
-      throw new HubError('config', 'the admin token was revoked, or is somebody else\'s: choose another')
+      throw new HubError('config', "the admin token was revoked, or is somebody else's: choose another")
     }
     if (!inserted && revoked === 0) return
     await raiseAccessVersion(tx, admin.id)

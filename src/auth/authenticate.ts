@@ -1,10 +1,7 @@
 import { hashToken } from './tokens.js'
 
 /** What an `Authorization` header says. */
-export type Credentials =
-  | { readonly kind: 'none' }
-  | { readonly kind: 'token', readonly hash: Buffer }
-  | { readonly kind: 'unusable' } // something was sent, and it can be no token of ours
+export type Credentials = { readonly kind: 'none' } | { readonly kind: 'token'; readonly hash: Buffer } | { readonly kind: 'unusable' } // something was sent, and it can be no token of ours
 
 const maxTokenBytes = 512
 

@@ -24,13 +24,17 @@ export function may(actor: Actor, repo: AccessSubject, permission: Permission): 
   if (permission === 'hub.admin') return isHubAdmin(actor)
   const holds = tokenAllows(actor, permission) && (isAdmin(actor) || isOwner(actor, repo.namespaceId))
   switch (permission) {
-    case 'repo.see': return holds || repo.visibility === 'public'
+    case 'repo.see':
+      return holds || repo.visibility === 'public'
     case 'content.read':
       if (repo.disabled) return holds && isAdmin(actor)
       return holds || (repo.visibility === 'public' && repo.gated === null)
-    case 'discussion.write': return tokenAllows(actor, permission) && may(actor, repo, 'content.read')
-    case 'content.write': return holds && (!repo.disabled || isAdmin(actor))
-    default: return holds
+    case 'discussion.write':
+      return tokenAllows(actor, permission) && may(actor, repo, 'content.read')
+    case 'content.write':
+      return holds && (!repo.disabled || isAdmin(actor))
+    default:
+      return holds
   }
 }
 

@@ -61,7 +61,7 @@ const labelOf = (purpose: string, kid: string): string => `${purpose}:${kid}`
 
 export function createKeyRing({ db, secretKey, refreshMs = 60_000 }: KeyRingOptions): KeyRing {
   const sealingKey = new Uint8Array(hkdfSync('sha256', secretKey, 'cairn', 'sealing of signing keys, version 1', 32))
-  const known = new Map<KeyPurpose, { readonly at: number, readonly keys: readonly OpenKey[] }>()
+  const known = new Map<KeyPurpose, { readonly at: number; readonly keys: readonly OpenKey[] }>()
 
   async function load(purpose: KeyPurpose): Promise<readonly OpenKey[]> {
     const rows = await listKeys(db, purpose)
@@ -109,8 +109,8 @@ export function createKeyRing({ db, secretKey, refreshMs = 60_000 }: KeyRingOpti
       const byKid = (key: OpenKey) => key.kid === kid
       // Another replica may have rotated a moment ago; but strangers' kids must not become a query each.
       const cached = known.get(purpose)
-      const key = (await current(purpose)).find(byKid)
-        ?? (cached && performance.now() - cached.at > 1000 ? (await load(purpose)).find(byKid) : undefined)
+      const key =
+        (await current(purpose)).find(byKid) ?? (cached && performance.now() - cached.at > 1000 ? (await load(purpose)).find(byKid) : undefined)
       if (!key) return false
       const expected = mac(key, purpose, text)
       const sent = Buffer.from(given, 'base64url')

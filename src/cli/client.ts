@@ -20,7 +20,8 @@ export async function createClient(env: Env): Promise<Client> {
       let response: Response
       try {
         response = await fetch(`${url}${path}`, {
-          method, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'user-agent': 'cairn-cli' },
+          method,
+          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'user-agent': 'cairn-cli' },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
         })
       } catch (cause) {
@@ -49,14 +50,16 @@ async function findToken(env: Env): Promise<string> {
   try {
     return (await readFile(path, 'utf8')).trim()
   } catch (cause) {
-    throw new HubError('config', `there is no token: set CAIRN_TOKEN, or CAIRN_DATA to the folder of a hub that was started (looked for ${path})`, { cause })
+    throw new HubError('config', `there is no token: set CAIRN_TOKEN, or CAIRN_DATA to the folder of a hub that was started (looked for ${path})`, {
+      cause,
+    })
   }
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? value as Record<string, unknown> : undefined
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
   } catch {
     return undefined
   }

@@ -34,11 +34,18 @@ export interface Command {
 export class UsageError extends Error {}
 
 /** @throws UsageError */
-export function parseWords(command: Command, args: readonly string[]): { words: readonly string[], values: Values } {
+export function parseWords(command: Command, args: readonly string[]): { words: readonly string[]; values: Values } {
   try {
-    const { values, positionals } = parseArgs({ args: [...args], options: { ...command.options, help: { type: 'boolean', short: 'h' } }, allowPositionals: true, strict: true })
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { ...command.options, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+      strict: true,
+    })
     if (!values['help'] && positionals.length !== command.words) {
-      throw new UsageError(`${command.name} takes ${command.words === 0 ? 'no arguments' : command.takes}, got ${positionals.length === 0 ? 'none' : `'${positionals.join(' ')}'`}`)
+      throw new UsageError(
+        `${command.name} takes ${command.words === 0 ? 'no arguments' : command.takes}, got ${positionals.length === 0 ? 'none' : `'${positionals.join(' ')}'`}`,
+      )
     }
     return { words: positionals, values }
   } catch (error) {

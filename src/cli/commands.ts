@@ -51,13 +51,15 @@ function describe(error: unknown): string {
 
 const usageOf = ({ name, takes }: Command): string => ['cairn', name, takes].filter((part) => part !== '').join(' ')
 
-const overview = (listed: readonly Command[]): string => [
-  'usage: cairn <command> …',
-  '',
-  ...listed.map((command) => `  ${usageOf(command).slice('cairn '.length).padEnd(64)} ${command.summary}`),
-  '',
-  'cairn <command> --help says more. Commands that talk to a hub find it by CAIRN_URL (default http://CAIRN_HOST:CAIRN_PORT)',
-  'and CAIRN_TOKEN (default the file <CAIRN_DATA>/admin-token).',
-].join('\n')
+const overview = (listed: readonly Command[]): string =>
+  [
+    'usage: cairn <command> …',
+    '',
+    ...listed.map((command) => `  ${usageOf(command).slice('cairn '.length).padEnd(64)} ${command.summary}`),
+    '',
+    'cairn <command> --help says more. Commands that talk to a hub find it by CAIRN_URL (default http://CAIRN_HOST:CAIRN_PORT)',
+    'and CAIRN_TOKEN (default the file <CAIRN_DATA>/admin-token).',
+  ].join('\n')
 
-const helpOf = (command: Command): string => [`usage: ${usageOf(command)}`, '', command.summary, ...(command.details ? ['', ...command.details] : [])].join('\n')
+const helpOf = (command: Command): string =>
+  [`usage: ${usageOf(command)}`, '', command.summary, ...(command.details ? ['', ...command.details] : [])].join('\n')

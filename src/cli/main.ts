@@ -8,5 +8,7 @@ In a checkout \`npm ci\` brings one along: use \`npm start\` or \`npx cairn …\
 }
 const { runCli } = await import('./commands.js')
 process.exitCode = await runCli(process.argv.slice(2), {
-  env: process.env, out: (text) => void process.stdout.write(`${text}\n`), err: (text) => void process.stderr.write(`${text}\n`),
+  env: process.env,
+  out: (text) => void process.stdout.write(`${text}\n`),
+  err: (text) => void process.stderr.write(`${text}\n`),
 })

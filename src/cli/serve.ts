@@ -19,7 +19,10 @@ export const serveCommand: Command = {
 /** Runs until a signal stops it. Comes back with the exit code. */
 async function serve(config: Config, terminal: Terminal): Promise<number> {
   const [{ createServices }, { buildApp }, { createLogger, readableLines }, { createShutdown, stopOnSignals }] = await Promise.all([
-    import('../server/services.js'), import('../server/app.js'), import('../server/logger.js'), import('../server/shutdown.js'),
+    import('../server/services.js'),
+    import('../server/app.js'),
+    import('../server/logger.js'),
+    import('../server/shutdown.js'),
   ])
   // JSON for collectors; on a terminal, lines for the person in front of it.
   const logger = process.stdout.isTTY ? createLogger({ destination: readableLines(terminal.out) }) : createLogger()
@@ -60,23 +63,25 @@ async function serve(config: Config, terminal: Terminal): Promise<number> {
   return ended
 }
 
-function greet({ out }: Terminal, config: Config, secrets: { readonly adminTokenPath: string | undefined, readonly firstStart: boolean }): void {
+function greet({ out }: Terminal, config: Config, secrets: { readonly adminTokenPath: string | undefined; readonly firstStart: boolean }): void {
   const url = config.publicUrl?.replace(/\/+$/, '') ?? hubUrl({ CAIRN_HOST: config.host, CAIRN_PORT: String(config.port) })
   out(`cairn listens at ${url}`)
   if (!secrets.firstStart || secrets.adminTokenPath === undefined) return
   const clone = url.replace('://', `://admin:$(cat ${secrets.adminTokenPath})@`)
-  out([
-    '',
-    `The user admin was made. Its token is in ${secrets.adminTokenPath}`,
-    '',
-    'In another terminal:',
-    '  npx cairn repo create admin/tiny-bert',
-    `  git clone ${clone}/admin/tiny-bert`,
-    '  cd tiny-bert, commit, git push',
-    '',
-    'To bring an old history along:',
-    '  npx cairn repo create admin/history --empty',
-    `  git push --mirror ${clone}/admin/history`,
-    '',
-  ].join('\n'))
+  out(
+    [
+      '',
+      `The user admin was made. Its token is in ${secrets.adminTokenPath}`,
+      '',
+      'In another terminal:',
+      '  npx cairn repo create admin/tiny-bert',
+      `  git clone ${clone}/admin/tiny-bert`,
+      '  cd tiny-bert, commit, git push',
+      '',
+      'To bring an old history along:',
+      '  npx cairn repo create admin/history --empty',
+      `  git push --mirror ${clone}/admin/history`,
+      '',
+    ].join('\n'),
+  )
 }

@@ -2,7 +2,11 @@ import { settingsTable } from '../config/config.js'
 import type { Env, Options, Values } from './command.js'
 
 /** `CAIRN_PORT` → `port`, `DATABASE_URL` → `database-url`. */
-const flagOf = (name: string): string => name.replace(/^CAIRN_/, '').toLowerCase().replaceAll('_', '-')
+const flagOf = (name: string): string =>
+  name
+    .replace(/^CAIRN_/, '')
+    .toLowerCase()
+    .replaceAll('_', '-')
 
 /** Every setting as a flag. */
 export const settingsOptions: Options = Object.fromEntries(settingsTable.map(({ name }) => [flagOf(name), { type: 'string' as const }]))

@@ -12,13 +12,16 @@ export interface KeyRow {
 
 /** Keys of one purpose that may still verify, newest first. */
 export async function listKeys(db: Queryable, purpose: string): Promise<KeyRow[]> {
-  return db.query<{ kid: string, purpose: string, sealed: Buffer, retired: boolean }>(sql`
+  return db.query<{ kid: string; purpose: string; sealed: Buffer; retired: boolean }>(sql`
     SELECT kid, purpose, sealed, COALESCE(retired_at <= now(), false) AS retired FROM keys
     WHERE purpose = ${purpose} AND (expires_at IS NULL OR expires_at > now())
     ORDER BY retired_at IS NOT NULL, created_at DESC, kid`)
 }
 
-export async function insertKey(tx: Transaction, key: { readonly kid: string, readonly purpose: string, readonly sealed: Uint8Array }): Promise<void> {
+export async function insertKey(
+  tx: Transaction,
+  key: { readonly kid: string; readonly purpose: string; readonly sealed: Uint8Array },
+): Promise<void> {
   await tx.execute(sql`INSERT INTO keys (kid, purpose, sealed) VALUES (${key.kid}, ${key.purpose}, ${key.sealed})`)
 }
 

@@ -16,15 +16,27 @@ export interface Namespace {
 }
 
 interface NamespaceRow {
-  id: number, kind: NamespaceKind, name: string, full_name: string | null, email: string | null
-  is_admin: boolean, state: 'active' | 'disabled', access_ver: number
+  id: number
+  kind: NamespaceKind
+  name: string
+  full_name: string | null
+  email: string | null
+  is_admin: boolean
+  state: 'active' | 'disabled'
+  access_ver: number
 }
 
 const columns = sql`id, kind, name, full_name, email, is_admin, state, access_ver`
 
 const toNamespace = (row: NamespaceRow): Namespace => ({
-  id: row.id, kind: row.kind, name: row.name, fullName: row.full_name, email: row.email,
-  isAdmin: row.is_admin, state: row.state, accessVer: row.access_ver,
+  id: row.id,
+  kind: row.kind,
+  name: row.name,
+  fullName: row.full_name,
+  email: row.email,
+  isAdmin: row.is_admin,
+  state: row.state,
+  accessVer: row.access_ver,
 })
 
 /** The namespace of that name, whatever its case. */
@@ -43,7 +55,8 @@ export async function findNamespaceById(db: Queryable, id: number): Promise<Name
  * Safe against two at once.
  */
 export async function insertNamespace(
-  tx: Transaction, { kind, name, isAdmin }: { readonly kind: NamespaceKind, readonly name: string, readonly isAdmin: boolean },
+  tx: Transaction,
+  { kind, name, isAdmin }: { readonly kind: NamespaceKind; readonly name: string; readonly isAdmin: boolean },
 ): Promise<Namespace | undefined> {
   const [row] = await tx.query<NamespaceRow>(sql`
     INSERT INTO namespaces (kind, name, is_admin)

@@ -11,7 +11,11 @@ export interface RefChangeRow {
 
 /** Writes what an update did to refs, in one statement. */
 export async function appendRefLog(
-  tx: Transaction, repoId: number, updateId: string, actorId: number | null, changes: readonly RefChangeRow[],
+  tx: Transaction,
+  repoId: number,
+  updateId: string,
+  actorId: number | null,
+  changes: readonly RefChangeRow[],
 ): Promise<void> {
   await tx.execute(sql`
     INSERT INTO ref_log (repo_id, name, old_oid, new_oid, new_peeled, actor_id, update_id)

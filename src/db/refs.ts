@@ -29,9 +29,7 @@ export async function countRefs(db: Queryable, repoId: number): Promise<number> 
  * Those of `names` below which another ref stands (`refs/heads/a` while there is `refs/heads/a/b`); refs in `leaving` do not count.
  * In bytes, everything below `name/` lies between `name/` and `name0`.
  */
-export async function namesWithRefsBelow(
-  tx: Transaction, repoId: number, names: readonly Buffer[], leaving: readonly Buffer[],
-): Promise<Buffer[]> {
+export async function namesWithRefsBelow(tx: Transaction, repoId: number, names: readonly Buffer[], leaving: readonly Buffer[]): Promise<Buffer[]> {
   if (names.length === 0) return []
   const rows = await tx.query<{ name: Buffer }>(sql`
     SELECT n.name FROM unnest(${names}::bytea[]) AS n (name)
@@ -43,7 +41,11 @@ export async function namesWithRefsBelow(
 }
 
 /** Deletes refs, each only while it has the value given. Returns how many had. */
-export async function deleteRefs(tx: Transaction, repoId: number, refs: readonly { readonly name: Buffer, readonly oldOid: Buffer }[]): Promise<number> {
+export async function deleteRefs(
+  tx: Transaction,
+  repoId: number,
+  refs: readonly { readonly name: Buffer; readonly oldOid: Buffer }[],
+): Promise<number> {
   if (refs.length === 0) return 0
   return tx.execute(sql`
     DELETE FROM refs r USING unnest(${refs.map((ref) => ref.name)}::bytea[], ${refs.map((ref) => ref.oldOid)}::bytea[]) AS d (name, oid)

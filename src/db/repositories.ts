@@ -26,17 +26,28 @@ export interface LockedRepository {
  */
 export async function lockRepository(tx: Transaction, repoId: number, actorId: number | null): Promise<LockedRepository | undefined> {
   const [row] = await tx.query<{
-    refs_ver: number, packs_ver: number, gc_epoch: number, access_ver: number, head_ref: Buffer, deleted: boolean
-    now: Date, actor_access_ver: number | null
+    refs_ver: number
+    packs_ver: number
+    gc_epoch: number
+    access_ver: number
+    head_ref: Buffer
+    deleted: boolean
+    now: Date
+    actor_access_ver: number | null
   }>(sql`
     SELECT refs_ver, packs_ver, gc_epoch, access_ver, head_ref, deleted_at IS NOT NULL AS deleted, clock_timestamp() AS now,
       (SELECT n.access_ver FROM namespaces n WHERE n.id = ${actorId}::bigint) AS actor_access_ver
     FROM repositories WHERE id = ${repoId} FOR NO KEY UPDATE`)
   if (!row) return undefined
   return {
-    refsVer: row.refs_ver, packsVer: row.packs_ver, gcEpoch: row.gc_epoch, accessVer: row.access_ver,
+    refsVer: row.refs_ver,
+    packsVer: row.packs_ver,
+    gcEpoch: row.gc_epoch,
+    accessVer: row.access_ver,
     actorAccessVer: row.actor_access_ver ?? undefined,
-    headRef: row.head_ref, deleted: row.deleted, now: row.now,
+    headRef: row.head_ref,
+    deleted: row.deleted,
+    now: row.now,
   }
 }
 
@@ -67,9 +78,16 @@ export async function stepRepository(tx: Transaction, repoId: number, step: Repo
  * A new row, hidden (as if deleted) until `stepRepository` reveals it, so that a repository and its first commit appear together.
  * Returns its id.
  */
-export async function insertHiddenRepository(db: Queryable, row: {
-  readonly namespaceId: number, readonly type: RepoType, readonly name: string, readonly visibility: Visibility, readonly sdk?: string | undefined
-}): Promise<number> {
+export async function insertHiddenRepository(
+  db: Queryable,
+  row: {
+    readonly namespaceId: number
+    readonly type: RepoType
+    readonly name: string
+    readonly visibility: Visibility
+    readonly sdk?: string | undefined
+  },
+): Promise<number> {
   const [made] = await db.query<{ id: number }>(sql`
     INSERT INTO repositories (namespace_id, type, name, visibility, sdk, deleted_at)
     VALUES (${row.namespaceId}, ${row.type}, ${row.name}, ${row.visibility}, ${row.sdk ?? null}, now()) RETURNING id`)

@@ -12,12 +12,24 @@ export interface TokenRow {
   readonly expiresAt: Date | null
 }
 
-interface Row { id: number, namespace_id: number, name: string, role: TokenRole, created_at: Date, expires_at: Date | null }
+interface Row {
+  id: number
+  namespace_id: number
+  name: string
+  role: TokenRole
+  created_at: Date
+  expires_at: Date | null
+}
 
 const columns = sql`id, namespace_id, name, role, created_at, expires_at`
 
 const toToken = (row: Row): TokenRow => ({
-  id: row.id, namespaceId: row.namespace_id, name: row.name, role: row.role, createdAt: row.created_at, expiresAt: row.expires_at,
+  id: row.id,
+  namespaceId: row.namespace_id,
+  name: row.name,
+  role: row.role,
+  createdAt: row.created_at,
+  expiresAt: row.expires_at,
 })
 
 /** A live token by the SHA-256 of its text. Revoked and expired ones are not found. */
@@ -28,9 +40,16 @@ export async function findTokenByHash(db: Queryable, hash: Uint8Array): Promise<
 }
 
 /** Undefined: that hash is taken, which for a random token means it is the same token. */
-export async function insertToken(tx: Transaction, token: {
-  readonly namespaceId: number, readonly name: string, readonly role: 'read' | 'write', readonly hash: Uint8Array, readonly expiresAt?: Date | undefined
-}): Promise<TokenRow | undefined> {
+export async function insertToken(
+  tx: Transaction,
+  token: {
+    readonly namespaceId: number
+    readonly name: string
+    readonly role: 'read' | 'write'
+    readonly hash: Uint8Array
+    readonly expiresAt?: Date | undefined
+  },
+): Promise<TokenRow | undefined> {
   const [row] = await tx.query<Row>(sql`
     INSERT INTO tokens (namespace_id, name, role, hash, expires_at)
     VALUES (${token.namespaceId}, ${token.name}, ${token.role}, ${token.hash}, ${token.expiresAt ?? null})

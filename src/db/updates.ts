@@ -19,12 +19,14 @@ const outcomeWaitMs = 10_000
  * @throws HubError `unavailable` when the database cannot be asked, lock timeouts included: then nobody knows
  */
 export async function settleUnknownUpdate(db: Database, updateId: string): Promise<'done' | 'abandoned'> {
-  return db.transaction(async (tx) => {
-    const mine = await tx.execute(sql`
+  return db.transaction(
+    async (tx) => {
+      const mine = await tx.execute(sql`
       INSERT INTO updates (update_id, outcome) VALUES (${updateId}::uuid, 'abandoned') ON CONFLICT DO NOTHING`)
-    if (mine === 1) return 'abandoned'
-    const [row] = await tx.query<{ outcome: 'done' | 'abandoned' }>(sql`SELECT outcome FROM updates WHERE update_id = ${updateId}::uuid`)
-    return row?.outcome ?? 'abandoned'
-  }, { lockTimeoutMs: outcomeWaitMs })
+      if (mine === 1) return 'abandoned'
+      const [row] = await tx.query<{ outcome: 'done' | 'abandoned' }>(sql`SELECT outcome FROM updates WHERE update_id = ${updateId}::uuid`)
+      return row?.outcome ?? 'abandoned'
+    },
+    { lockTimeoutMs: outcomeWaitMs },
+  )
 }
-

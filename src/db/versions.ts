@@ -43,7 +43,7 @@ export interface ActorState {
   readonly email: string | null
   readonly isAdmin: boolean
   readonly accessVer: number
-  readonly token: { readonly id: number, readonly name: string, readonly role: TokenRole, readonly createdAt: Date, readonly expiresAt: Date | null }
+  readonly token: { readonly id: number; readonly name: string; readonly role: TokenRole; readonly createdAt: Date; readonly expiresAt: Date | null }
 }
 
 /** Where a repository is looked for. Names match without case. */
@@ -72,14 +72,39 @@ export interface Versions {
 }
 
 interface RepoRow {
-  repo_id: number | null, type: RepoType, namespace_id: number, namespace: string, repo_name: string, visibility: Visibility
-  gated: 'auto' | 'manual' | null, disabled: boolean, head_ref: Buffer, sdk: string | null, bytes: number
-  refs_ver: number, packs_ver: number, gc_epoch: number, purge_epoch: number, repo_access_ver: number, created_at: Date, updated_at: Date
+  repo_id: number | null
+  type: RepoType
+  namespace_id: number
+  namespace: string
+  repo_name: string
+  visibility: Visibility
+  gated: 'auto' | 'manual' | null
+  disabled: boolean
+  head_ref: Buffer
+  sdk: string | null
+  bytes: number
+  refs_ver: number
+  packs_ver: number
+  gc_epoch: number
+  purge_epoch: number
+  repo_access_ver: number
+  created_at: Date
+  updated_at: Date
 }
 
 interface ActorRow {
-  actor_id: number | null, kind: NamespaceKind, actor_name: string, full_name: string | null, email: string | null, is_admin: boolean
-  actor_access_ver: number, token_id: number, token_name: string, role: TokenRole, token_created_at: Date, expires_at: Date | null
+  actor_id: number | null
+  kind: NamespaceKind
+  actor_name: string
+  full_name: string | null
+  email: string | null
+  is_admin: boolean
+  actor_access_ver: number
+  token_id: number
+  token_name: string
+  role: TokenRole
+  token_created_at: Date
+  expires_at: Date | null
 }
 
 const repoColumns = sql`
@@ -91,7 +116,10 @@ export function createVersions(db: Queryable): Versions {
   return {
     async current({ tokenHash, repo }) {
       if (!tokenHash && !repo) return {}
-      const [row] = await db.query<RepoRow & ActorRow>(named('versions-current', sql`
+      const [row] = await db.query<RepoRow & ActorRow>(
+        named(
+          'versions-current',
+          sql`
         SELECT * FROM (SELECT) AS one
         LEFT JOIN LATERAL (
           SELECT a.id AS actor_id, a.kind, a.name AS actor_name, a.full_name, a.email, a.is_admin, a.access_ver AS actor_access_ver,
@@ -103,7 +131,9 @@ export function createVersions(db: Queryable): Versions {
           SELECT ${repoColumns} FROM namespaces n JOIN repositories r ON r.namespace_id = n.id
           WHERE lower(n.name) = lower(${repo?.namespace ?? null}::text) AND r.type = ${repo?.type ?? null}::text
             AND lower(r.name) = lower(${repo?.name ?? null}::text) AND r.deleted_at IS NULL
-        ) AS repo ON true`))
+        ) AS repo ON true`,
+        ),
+      )
       return {
         ...(row && row.actor_id !== null ? { actor: toActor(row, row.actor_id) } : {}),
         ...(row && row.repo_id !== null ? { repo: toRepo(row, row.repo_id) } : {}),
@@ -111,23 +141,48 @@ export function createVersions(db: Queryable): Versions {
     },
 
     async repoById(id) {
-      const [row] = await db.query<RepoRow>(named('versions-repo', sql`
-        SELECT ${repoColumns} FROM repositories r JOIN namespaces n ON n.id = r.namespace_id WHERE r.id = ${id} AND r.deleted_at IS NULL`))
+      const [row] = await db.query<RepoRow>(
+        named(
+          'versions-repo',
+          sql`
+        SELECT ${repoColumns} FROM repositories r JOIN namespaces n ON n.id = r.namespace_id WHERE r.id = ${id} AND r.deleted_at IS NULL`,
+        ),
+      )
       return row && toRepo(row, id)
     },
   }
 }
 
 const toActor = (row: ActorRow, id: number): ActorState => ({
-  id, kind: row.kind, name: row.actor_name, fullName: row.full_name, email: row.email, isAdmin: row.is_admin, accessVer: row.actor_access_ver,
+  id,
+  kind: row.kind,
+  name: row.actor_name,
+  fullName: row.full_name,
+  email: row.email,
+  isAdmin: row.is_admin,
+  accessVer: row.actor_access_ver,
   token: { id: row.token_id, name: row.token_name, role: row.role, createdAt: row.token_created_at, expiresAt: row.expires_at },
 })
 
 const toRepo = (row: RepoRow, id: number): RepoState => ({
-  id, type: row.type, namespaceId: row.namespace_id, namespace: row.namespace, name: row.repo_name, visibility: row.visibility,
-  gated: row.gated, disabled: row.disabled, headRef: row.head_ref.toString('latin1'), sdk: row.sdk, bytes: row.bytes,
-  createdAt: row.created_at, updatedAt: row.updated_at,
+  id,
+  type: row.type,
+  namespaceId: row.namespace_id,
+  namespace: row.namespace,
+  name: row.repo_name,
+  visibility: row.visibility,
+  gated: row.gated,
+  disabled: row.disabled,
+  headRef: row.head_ref.toString('latin1'),
+  sdk: row.sdk,
+  bytes: row.bytes,
+  createdAt: row.created_at,
+  updatedAt: row.updated_at,
   versions: {
-    refsVer: row.refs_ver, packsVer: row.packs_ver, gcEpoch: row.gc_epoch, purgeEpoch: row.purge_epoch, accessVer: row.repo_access_ver,
+    refsVer: row.refs_ver,
+    packsVer: row.packs_ver,
+    gcEpoch: row.gc_epoch,
+    purgeEpoch: row.purge_epoch,
+    accessVer: row.repo_access_ver,
   },
 })

@@ -5,7 +5,11 @@ import { answerTo } from '../http/error-map.js'
 import { logFailure } from '../http/log-failure.js'
 
 /** What git asks for on every answer: caches between us have no use for any. */
-export const noCache = { 'cache-control': 'no-cache, max-age=0, must-revalidate', pragma: 'no-cache', expires: 'Fri, 01 Jan 1980 00:00:00 GMT' } as const
+export const noCache = {
+  'cache-control': 'no-cache, max-age=0, must-revalidate',
+  pragma: 'no-cache',
+  expires: 'Fri, 01 Jan 1980 00:00:00 GMT',
+} as const
 
 /** Plain text: on `info/refs` git prints it line by line behind `remote:`. */
 export function sendGitError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

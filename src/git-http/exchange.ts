@@ -18,8 +18,12 @@ export const gitResult = (reply: FastifyReply, service: GitService): FastifyRepl
 export function logSent(request: FastifyRequest, sent: Sent, startedAt: number, facts: object, phrase: string): void {
   const { repo, actor } = repoContext(request)
   const fields = {
-    repo: `${repo.namespace}/${repo.name}`, repoType: repo.type, actor: actor.kind === 'anonymous' ? null : actor.name,
-    bytes: sent.bytes, ms: Math.round(performance.now() - startedAt), ...facts,
+    repo: `${repo.namespace}/${repo.name}`,
+    repoType: repo.type,
+    actor: actor.kind === 'anonymous' ? null : actor.name,
+    bytes: sent.bytes,
+    ms: Math.round(performance.now() - startedAt),
+    ...facts,
   }
   if (sent.outcome === 'failed') request.log.error({ ...fields, err: sent.error }, 'answer broken off')
   else request.log.info(fields, sent.outcome === 'left' ? 'client left' : phrase)

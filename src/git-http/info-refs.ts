@@ -22,16 +22,20 @@ function serviceOf(request: FastifyRequest): GitService {
 
 /** `GET info/refs`: the first request of every clone, fetch and push. */
 export function infoRefs(app: FastifyInstance, { repos, repoType, prefix }: GitRoutes): void {
-  app.get(`${prefix}/info/refs`, {
-    // Only a plain fetch is a read.
-    config: { repoType, access: (request) => (serviceOf(request) === 'git-upload-pack' ? 'content.read' : 'content.write') },
-  }, async (request, reply) => {
-    const { repo } = repoContext(request)
-    const service = serviceOf(request)
-    const version = protocolVersion(request.headers['git-protocol'])
-    const refs = await repos.readRefs(repo)
-    reply.headers(noCache).type(`application/x-${service}-advertisement`)
-    await sendStream(reply, service === 'git-upload-pack' ? advertiseUploadPack(refs, version) : advertiseReceivePack(refs, version))
-    return reply
-  })
+  app.get(
+    `${prefix}/info/refs`,
+    {
+      // Only a plain fetch is a read.
+      config: { repoType, access: (request) => (serviceOf(request) === 'git-upload-pack' ? 'content.read' : 'content.write') },
+    },
+    async (request, reply) => {
+      const { repo } = repoContext(request)
+      const service = serviceOf(request)
+      const version = protocolVersion(request.headers['git-protocol'])
+      const refs = await repos.readRefs(repo)
+      reply.headers(noCache).type(`application/x-${service}-advertisement`)
+      await sendStream(reply, service === 'git-upload-pack' ? advertiseUploadPack(refs, version) : advertiseReceivePack(refs, version))
+      return reply
+    },
+  )
 }

@@ -21,7 +21,7 @@ export interface GitHttpOptions {
 export interface GitRoutes {
   readonly repos: Repos
   readonly maxPackBytes: number
-  readonly clock: { readonly sleep: Sleep, readonly keepaliveMs: number }
+  readonly clock: { readonly sleep: Sleep; readonly keepaliveMs: number }
   readonly repoType: RepoType
   /** `/:namespace/:name` behind what the type puts before it. A name may end in `.git`. */
   readonly prefix: string
@@ -32,21 +32,27 @@ const sleep: Sleep = async (ms, signal) => {
 }
 
 /** Git over HTTP: models at `/{ns}/{name}`, datasets and spaces below their own prefix. */
-export const gitHttp = ({ repos, maxPackBytes, keepaliveMs = 5_000 }: GitHttpOptions): FastifyPluginAsync => async (app) => {
-  // Bodies are streams that only the routes read.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-  app.setErrorHandler(sendGitError)
-  for (const repoType of repoTypes) {
-    const routes: GitRoutes = {
-      repos, maxPackBytes, repoType, clock: { sleep, keepaliveMs }, prefix: `${repoTypePaths[repoType].prefix}/:namespace/:name`,
+export const gitHttp =
+  ({ repos, maxPackBytes, keepaliveMs = 5_000 }: GitHttpOptions): FastifyPluginAsync =>
+  async (app) => {
+    // Bodies are streams that only the routes read.
+    app.removeAllContentTypeParsers()
+    app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+    app.setErrorHandler(sendGitError)
+    for (const repoType of repoTypes) {
+      const routes: GitRoutes = {
+        repos,
+        maxPackBytes,
+        repoType,
+        clock: { sleep, keepaliveMs },
+        prefix: `${repoTypePaths[repoType].prefix}/:namespace/:name`,
+      }
+      infoRefs(app, routes)
+      uploadPackRoute(app, routes)
+      receivePackRoute(app, routes)
+      dumbProtocol(app, routes)
     }
-    infoRefs(app, routes)
-    uploadPackRoute(app, routes)
-    receivePackRoute(app, routes)
-    dumbProtocol(app, routes)
   }
-}
 
 /** Files of a bare repository, as the dumb protocol asks for them: there are none. */
 function dumbProtocol(app: FastifyInstance, { prefix, repoType }: GitRoutes): void {

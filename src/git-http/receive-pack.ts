@@ -16,7 +16,8 @@ export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBy
     const { repo, clientGone, mayStill } = repoContext(request)
     checkContentType(request, 'git-receive-pack')
     const answer = receivePack({
-      ...clock, signal: clientGone,
+      ...clock,
+      signal: clientGone,
       body: readBody(request.raw, { maxBytes: maxPackBytes + commandBytes }),
       port: repos.openReceive(repo, { actor: signedInActor(request), authorise: () => mayStill('content.write'), signal: clientGone }),
       slices: repos.slices(clientGone),

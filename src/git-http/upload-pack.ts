@@ -19,7 +19,9 @@ export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, 
     checkContentType(request, 'git-upload-pack')
     const version = protocolVersion(request.headers['git-protocol'])
     const answer = uploadPack({
-      version, ...clock, signal: clientGone,
+      version,
+      ...clock,
+      signal: clientGone,
       body: readBody(request.raw, { maxBytes: 2 * wireLimits.requestBytes }), // pkt-lines are counted where they are read, with a better answer
       open: () => repos.openFetch(repo),
       slices: repos.slices(clientGone),

@@ -2,8 +2,22 @@ import type { FastifyInstance, FastifyReply } from 'fastify'
 import { headerText, type ErrorAnswer } from './error-map.js'
 
 const exposedHeaders = [
-  'X-Repo-Commit', 'X-Request-Id', 'X-Error-Code', 'X-Error-Message', 'X-Total-Count', 'ETag', 'Link', 'Accept-Ranges', 'Content-Range',
-  'X-Linked-Size', 'X-Linked-ETag', 'X-Xet-Access-Token', 'X-Xet-Token-Expiration', 'X-Xet-Refresh-Route', 'X-Xet-Cas-Url', 'X-Xet-Hash',
+  'X-Repo-Commit',
+  'X-Request-Id',
+  'X-Error-Code',
+  'X-Error-Message',
+  'X-Total-Count',
+  'ETag',
+  'Link',
+  'Accept-Ranges',
+  'Content-Range',
+  'X-Linked-Size',
+  'X-Linked-ETag',
+  'X-Xet-Access-Token',
+  'X-Xet-Token-Expiration',
+  'X-Xet-Refresh-Route',
+  'X-Xet-Cas-Url',
+  'X-Xet-Hash',
 ].join(',')
 
 /** Headers of every answer, set at its very start: later hooks do not run for streams. */

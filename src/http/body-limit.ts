@@ -44,7 +44,12 @@ async function* unstalled(raw: IncomingMessage, stallMs: number): AsyncGenerator
   try {
     while (true) {
       timer.refresh()
-      const next = await Promise.race([chunks.next(), new Promise<undefined>((resolve) => { giveUp = () => resolve(undefined) })])
+      const next = await Promise.race([
+        chunks.next(),
+        new Promise<undefined>((resolve) => {
+          giveUp = () => resolve(undefined)
+        }),
+      ])
       if (stalled || next === undefined) throw new HubError('bad-request', `no byte of the request body came for ${stallMs} ms`)
       if (next.done) return
       yield next.value

@@ -18,7 +18,9 @@ export function hasUnreadBody(raw: IncomingMessage): boolean {
 export function sendEarly(request: FastifyRequest, reply: FastifyReply, text: string): FastifyReply {
   if (!hasUnreadBody(request.raw) || request.method === 'HEAD') return reply.send(text)
   const body = Buffer.from(text)
-  return reply.headers({ connection: 'close', 'content-length': body.length }).send(Readable.from(lingering(request.raw, body), { objectMode: false }))
+  return reply
+    .headers({ connection: 'close', 'content-length': body.length })
+    .send(Readable.from(lingering(request.raw, body), { objectMode: false }))
 }
 
 async function* lingering(raw: IncomingMessage, body: Buffer): AsyncGenerator<Buffer> {
@@ -34,10 +36,12 @@ async function* lingering(raw: IncomingMessage, body: Buffer): AsyncGenerator<Bu
     // Whoever began to read holds the stream back.
     raw.removeAllListeners('readable')
     // Not for the bytes: to count what is thrown away.
-    raw.on('data', (chunk: Buffer) => {
-      bytes += chunk.length
-      if (bytes > lingerBytes) end()
-    }).resume()
+    raw
+      .on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > lingerBytes) end()
+      })
+      .resume()
     if (raw.complete || raw.readableEnded || raw.destroyed) end()
   })
 }

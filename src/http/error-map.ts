@@ -78,4 +78,8 @@ export function answerTo(error: unknown): ErrorAnswer {
 const plain = (status: number, message: string): ErrorAnswer => ({ status, message, hubCode: undefined, url: undefined })
 
 /** A text as a header value: one line of printable ASCII. */
-export const headerText = (text: string): string => text.replace(/[^\x20-\x7e]+/g, ' ').trim().slice(0, 1000)
+export const headerText = (text: string): string =>
+  text
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim()
+    .slice(0, 1000)

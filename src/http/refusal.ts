@@ -25,17 +25,23 @@ export function refusal(actor: Actor, repo: RepoState | undefined, permission: P
   if (repo.disabled) return new HubError('forbidden', 'Access to this resource is disabled.')
   if (repo.gated !== null && !may(actor, repo, 'content.read')) return gatedRefusal(actor, repo)
   if (actor.kind === 'anonymous') return signInRequired()
-  return new HubError('forbidden', couldWithAnotherToken(actor, repo, permission)
-    ? `this token may not do that (${permission}): use one with the role 'write'`
-    : `you are not allowed to do that (${permission}) in ${repo.namespace}/${repo.name}`)
+  return new HubError(
+    'forbidden',
+    couldWithAnotherToken(actor, repo, permission)
+      ? `this token may not do that (${permission}): use one with the role 'write'`
+      : `you are not allowed to do that (${permission}) in ${repo.namespace}/${repo.name}`,
+  )
 }
 
 /** The same for what is asked of a namespace or of the hub at large. */
 export function refusalInNamespace(actor: Actor, permission: Permission): HubError {
   if (actor.kind === 'anonymous') return signInRequired()
-  return new HubError('forbidden', actor.token.role === 'write'
-    ? `you are not allowed to do that (${permission})`
-    : `this token may not do that (${permission}): use one with the role 'write'`)
+  return new HubError(
+    'forbidden',
+    actor.token.role === 'write'
+      ? `you are not allowed to do that (${permission})`
+      : `this token may not do that (${permission}): use one with the role 'write'`,
+  )
 }
 
 function couldWithAnotherToken(actor: Actor, repo: AccessSubject, permission: Permission): boolean {

@@ -3,7 +3,7 @@ import type { RepoPath, RepoType } from '../db/versions.js'
 import { HubError } from '../errors.js'
 
 /** How a repository type is called in paths: `/api/{plural}/…`, and before the name in the address of a page or a clone. */
-export const repoTypePaths: Readonly<Record<RepoType, { readonly plural: string, readonly prefix: string }>> = {
+export const repoTypePaths: Readonly<Record<RepoType, { readonly plural: string; readonly prefix: string }>> = {
   model: { plural: 'models', prefix: '' },
   dataset: { plural: 'datasets', prefix: '/datasets' },
   space: { plural: 'spaces', prefix: '/spaces' },

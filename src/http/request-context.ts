@@ -86,7 +86,9 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       decide(actor, repoType === undefined ? 'hub' : current.repo, level)
     }
     request.hub = Object.freeze({
-      actor, baseUrl, clientGone: gone.signal,
+      actor,
+      baseUrl,
+      clientGone: gone.signal,
       ...(current.repo && level !== 'public' && level !== 'signed-in' ? { repo: current.repo } : {}),
       async mayStill(permission: Permission) {
         const now = await ports.versions.current({ tokenHash, repo: path })
@@ -97,7 +99,7 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
 }
 
 function pathOf(request: FastifyRequest, type: RepoType): RepoPath | undefined {
-  const { namespace, name } = request.params as { namespace: string, name: string }
+  const { namespace, name } = request.params as { namespace: string; name: string }
   return findRepoPath(type, namespace, name)
 }
 

@@ -30,7 +30,9 @@ const slotBytes = 256 * 1024
  * @throws whatever the iterable throws before its first chunk: then nothing was sent, and there can still be a proper answer
  */
 export async function sendStream(
-  reply: FastifyReply, chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, { stallMs = defaultStallMs, unreadGraceMs = 5_000 }: SendOptions = {},
+  reply: FastifyReply,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { stallMs = defaultStallMs, unreadGraceMs = 5_000 }: SendOptions = {},
 ): Promise<Sent> {
   const iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]()
   let next = await iterator.next()
@@ -52,7 +54,7 @@ export async function sendStream(
 
 function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number) {
   const { raw } = reply
-  const slots: { buffer: Buffer, written: Promise<void> }[] = [0, 1].map(() => ({ buffer: Buffer.alloc(0), written: Promise.resolve() }))
+  const slots: { buffer: Buffer; written: Promise<void> }[] = [0, 1].map(() => ({ buffer: Buffer.alloc(0), written: Promise.resolve() }))
   let turn = 0
   let bytes = 0
   // After a client left, the callbacks of writes never come: only this does.
@@ -72,18 +74,25 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
   const send = (chunk: Uint8Array): Promise<void> => {
     bytes += chunk.length
     if (pending++ === 0) stalled.refresh()
-    return Promise.race([closed, new Promise<void>((resolve) => {
-      raw.write(chunk, () => {
-        pending -= 1
-        stalled.refresh()
-        resolve()
-      })
-    })])
+    return Promise.race([
+      closed,
+      new Promise<void>((resolve) => {
+        raw.write(chunk, () => {
+          pending -= 1
+          stalled.refresh()
+          resolve()
+        })
+      }),
+    ])
   }
 
   return {
-    get bytes() { return bytes },
-    get left() { return raw.destroyed || raw.closed },
+    get bytes() {
+      return bytes
+    },
+    get left() {
+      return raw.destroyed || raw.closed
+    },
 
     /** Comes back when the next chunk may be made. */
     async write(chunk: Uint8Array): Promise<void> {
@@ -96,7 +105,8 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
       } else if (chunk.length <= smallBytes) {
         slot.written = send(Buffer.from(chunk))
       } else {
-        if (slot.buffer.length < chunk.length) slot.buffer = Buffer.allocUnsafeSlow(Math.min(slotBytes, Math.max(chunk.length, 2 * slot.buffer.length)))
+        if (slot.buffer.length < chunk.length)
+          slot.buffer = Buffer.allocUnsafeSlow(Math.min(slotBytes, Math.max(chunk.length, 2 * slot.buffer.length)))
         slot.buffer.set(chunk)
         slot.written = send(slot.buffer.subarray(0, chunk.length))
       }
@@ -104,10 +114,18 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
 
     async end(): Promise<void> {
       pending += 1
-      await Promise.race([closed, new Promise<void>((resolve) => { raw.end(resolve) })])
+      await Promise.race([
+        closed,
+        new Promise<void>((resolve) => {
+          raw.end(resolve)
+        }),
+      ])
       // An answer that did not need the whole request: the rest may come for a moment, not for ever.
       const { req } = raw
-      if (hasUnreadBody(req)) setTimeout(() => { if (!req.complete) req.destroy() }, unreadGraceMs).unref()
+      if (hasUnreadBody(req))
+        setTimeout(() => {
+          if (!req.complete) req.destroy()
+        }, unreadGraceMs).unref()
     },
 
     close: () => clearTimeout(stalled),

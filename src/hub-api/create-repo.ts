@@ -51,9 +51,13 @@ export function createRepoRoute(app: FastifyInstance, { repos }: { readonly repo
     const { organization, type, visibility, private: isPrivate, sdk, license, files } = request.body
     const [namespace, name] = namespaceAndName(request.body.name, organization, signedInActor(request).name)
     return makeRepo(request, repos, {
-      type: type ?? 'model', namespace, name,
+      type: type ?? 'model',
+      namespace,
+      name,
       visibility: visibility ?? (isPrivate ? 'private' : 'public'),
-      empty: false, sdk: sdk ?? undefined, license: license ?? undefined,
+      empty: false,
+      sdk: sdk ?? undefined,
+      license: license ?? undefined,
       files: files?.map((file) => ({ path: file.path, content: contentOf(file) })),
     })
   })
@@ -80,7 +84,7 @@ export interface NewRepo {
   readonly empty: boolean
   readonly sdk?: string | undefined
   readonly license?: string | undefined
-  readonly files?: readonly { readonly path: string, readonly content: Uint8Array }[] | undefined
+  readonly files?: readonly { readonly path: string; readonly content: Uint8Array }[] | undefined
 }
 
 /** @throws HubError `already-exists` with the `url`, which clients need for `exist_ok` */

@@ -15,20 +15,22 @@ export interface HubApiOptions {
 }
 
 /** The Hub's HTTP API, as its clients call it, and our own calls below `/api/cairn/`. */
-export const hubApi = (options: HubApiOptions): FastifyPluginAsync => async (app) => {
-  app.setErrorHandler(sendHubError)
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  app.removeContentTypeParser('application/json')
-  // Some clients announce JSON and send nothing.
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
-    if (text.trim() === '') done(null, undefined)
-    else void parseJson(request, text, done)
-  })
-  whoami(app)
-  createRepoRoute(app, options)
-  deleteRepoRoute(app, options)
-  repoInfoRoutes(app, options)
-  adminReposRoute(app, options)
-  adminUsersRoute(app, options)
-  adminTokensRoute(app, options)
-}
+export const hubApi =
+  (options: HubApiOptions): FastifyPluginAsync =>
+  async (app) => {
+    app.setErrorHandler(sendHubError)
+    const parseJson = app.getDefaultJsonParser('error', 'error')
+    app.removeContentTypeParser('application/json')
+    // Some clients announce JSON and send nothing.
+    app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, text, done) => {
+      if (text.trim() === '') done(null, undefined)
+      else void parseJson(request, text, done)
+    })
+    whoami(app)
+    createRepoRoute(app, options)
+    deleteRepoRoute(app, options)
+    repoInfoRoutes(app, options)
+    adminReposRoute(app, options)
+    adminUsersRoute(app, options)
+    adminTokensRoute(app, options)
+  }

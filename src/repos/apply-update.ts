@@ -30,7 +30,7 @@ export interface Update {
   /** Null: the hub itself. */
   readonly actorId: number | null
   /** The access versions that the request's decision was made on. */
-  readonly accessVersions: { readonly repo: number, readonly actor: number | undefined }
+  readonly accessVersions: { readonly repo: number; readonly actor: number | undefined }
   /** Decides access afresh; called outside the transaction when an access version moved. */
   readonly authorise: () => Promise<boolean>
   readonly pushOptions: readonly string[]
@@ -48,7 +48,7 @@ export interface UpdateDependencies {
 }
 
 /** The transaction has to be tried again with what was learned. */
-type Retry = { readonly kind: 'epoch' } | { readonly kind: 'access', readonly locked: LockedRepository } | { readonly kind: 'keep' }
+type Retry = { readonly kind: 'epoch' } | { readonly kind: 'access'; readonly locked: LockedRepository } | { readonly kind: 'keep' }
 
 class RollBack extends Error {
   readonly outcome: Retry | readonly CommandResult[]
@@ -72,7 +72,12 @@ export async function applyUpdate(deps: UpdateDependencies, update: Update): Pro
   for (let attempt = 0; attempt < maxAttempts; attempt++) {
     let results: readonly CommandResult[] = []
     try {
-      await db.transaction(async (tx) => { results = await attemptUpdate(tx, update, known) }, { lockTimeoutMs: rowLockWaitMs })
+      await db.transaction(
+        async (tx) => {
+          results = await attemptUpdate(tx, update, known)
+        },
+        { lockTimeoutMs: rowLockWaitMs },
+      )
       return results
     } catch (error) {
       if (error instanceof CommitOutcomeUnknown) return settle(deps, update, results)
@@ -95,8 +100,7 @@ export async function applyUpdate(deps: UpdateDependencies, update: Update): Pro
   return refuseAll(update, 'the repository is busy, try again')
 }
 
-const refuseAll = (update: Update, reason: string): readonly CommandResult[] =>
-  update.commands.map(({ name }) => ({ name, kind: 'refused', reason }))
+const refuseAll = (update: Update, reason: string): readonly CommandResult[] => update.commands.map(({ name }) => ({ name, kind: 'refused', reason }))
 
 async function recheckExternals(packs: Packs, update: Update, known: { gcEpoch: number | undefined }): Promise<readonly Oid[]> {
   const snapshot = await packs.openSnapshot(update.repoId)
@@ -119,7 +123,7 @@ async function settle(deps: UpdateDependencies, update: Update, results: readonl
   return outcome === 'done' ? results : refuseAll(update, 'the database was lost during the update, try again')
 }
 
-type Known = { readonly gcEpoch: number | undefined, readonly access: Update['accessVersions'] }
+type Known = { readonly gcEpoch: number | undefined; readonly access: Update['accessVersions'] }
 
 async function attemptUpdate(tx: Transaction, update: Update, known: Known): Promise<readonly CommandResult[]> {
   const { repoId, staged } = update
@@ -148,14 +152,16 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   await writeHistories(tx, update, changes)
   if (!(await markDone(tx, update.updateId, repoId))) throw new RollBack(refuseAll(update, 'the update was given up'))
   await stepRepository(tx, repoId, {
-    refsChanged: true, packsChanged, addedBytes,
+    refsChanged: true,
+    packsChanged,
+    addedBytes,
     ...(newHead === undefined ? {} : { headRef: Buffer.from(newHead, 'latin1') }),
     reveal: update.reveal ?? false,
   })
   return changes.results
 }
 
-async function decide(tx: Transaction, update: Update, head: RefName): Promise<{ changes: RefChanges, headExists: boolean }> {
+async function decide(tx: Transaction, update: Update, head: RefName): Promise<{ changes: RefChanges; headExists: boolean }> {
   const { commands, atomic, repoId } = update
   const creates = commands.filter(({ oldOid }) => /^0+$/.test(oldOid))
   const names = new Set<RefName>([head])
@@ -165,15 +171,30 @@ async function decide(tx: Transaction, update: Update, head: RefName): Promise<{
   const current = new Map(rows.map(toRef).map((ref) => [ref.name, ref]))
   // Which refs leave is known only after a first look; what stands below the new names, only given those.
   const first = decideRefChanges(commands, current, new Set(), head, atomic)
-  const blocked = await namesWithRefsBelow(tx, repoId, first.creates.map(({ name }) => bytesOf(name)), first.deletes.map(({ name }) => bytesOf(name)))
-  const changes = blocked.length === 0 ? first
-    : decideRefChanges(commands, current, new Set(blocked.map((name) => name.toString('latin1') as RefName)), head, atomic)
+  const blocked = await namesWithRefsBelow(
+    tx,
+    repoId,
+    first.creates.map(({ name }) => bytesOf(name)),
+    first.deletes.map(({ name }) => bytesOf(name)),
+  )
+  const changes =
+    blocked.length === 0
+      ? first
+      : decideRefChanges(commands, current, new Set(blocked.map((name) => name.toString('latin1') as RefName)), head, atomic)
   return { changes, headExists: current.has(head) }
 }
 
 async function writeRefs(tx: Transaction, repoId: number, { deletes, moves, creates }: RefChanges): Promise<void> {
-  const deleted = await deleteRefs(tx, repoId, deletes.map((ref) => ({ name: bytesOf(ref.name), oldOid: oidBytes(ref.oid) })))
-  const moved = await moveRefs(tx, repoId, moves.map(({ command, old }) => ({ ...rowOf(command), oldOid: oidBytes(old.oid) })))
+  const deleted = await deleteRefs(
+    tx,
+    repoId,
+    deletes.map((ref) => ({ name: bytesOf(ref.name), oldOid: oidBytes(ref.oid) })),
+  )
+  const moved = await moveRefs(
+    tx,
+    repoId,
+    moves.map(({ command, old }) => ({ ...rowOf(command), oldOid: oidBytes(old.oid) })),
+  )
   const created = await insertRefs(tx, repoId, creates.map(rowOf))
   // Under the repository's lock nobody else moves refs; anything else is a bug, and nothing of it may be committed.
   if (deleted !== deletes.length || moved !== moves.length || created !== creates.length) {
@@ -188,12 +209,23 @@ async function writeHistories(tx: Transaction, update: Update, { deletes, moves,
     ...creates.map((command) => ({ name: command.name, oldOid: null, newOid: command.newOid, peeled: command.peeled })),
   ]
   const bytesOrNull = (oid: Oid | null | undefined) => (oid ? oidBytes(oid) : null)
-  await appendRefLog(tx, update.repoId, update.updateId, update.actorId, steps.map((step) => ({
-    name: bytesOf(step.name), oldOid: bytesOrNull(step.oldOid), newOid: bytesOrNull(step.newOid), newPeeled: bytesOrNull(step.peeled),
-  })))
+  await appendRefLog(
+    tx,
+    update.repoId,
+    update.updateId,
+    update.actorId,
+    steps.map((step) => ({
+      name: bytesOf(step.name),
+      oldOid: bytesOrNull(step.oldOid),
+      newOid: bytesOrNull(step.newOid),
+      newPeeled: bytesOrNull(step.peeled),
+    })),
+  )
   await appendEvent(tx, update.repoId, 'refs-updated', { updateId: update.updateId, refs: steps.length })
   await appendAudit(tx, {
-    actorId: update.actorId, action: update.action, repoId: update.repoId,
+    actorId: update.actorId,
+    action: update.action,
+    repoId: update.repoId,
     details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions },
   })
 }
@@ -201,10 +233,13 @@ async function writeHistories(tx: Transaction, update: Update, { deletes, moves,
 const bytesOf = (name: RefName): Buffer => Buffer.from(name, 'latin1')
 
 const rowOf = (command: UpdateCommand): RefRow => ({
-  name: bytesOf(command.name), oid: oidBytes(command.newOid), peeled: command.peeled ? oidBytes(command.peeled) : null,
+  name: bytesOf(command.name),
+  oid: oidBytes(command.newOid),
+  peeled: command.peeled ? oidBytes(command.peeled) : null,
 })
 
 const toRef = (row: RefRow): Ref => ({
-  name: row.name.toString('latin1') as RefName, oid: oidFromBytes(row.oid),
+  name: row.name.toString('latin1') as RefName,
+  oid: oidFromBytes(row.oid),
   ...(row.peeled ? { peeled: oidFromBytes(row.peeled) } : {}),
 })

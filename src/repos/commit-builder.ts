@@ -18,7 +18,10 @@ export interface BuiltCommit {
   readonly pack: Buffer
 }
 
-interface Folder { readonly files: Map<string, Oid>, readonly folders: Map<string, Folder> }
+interface Folder {
+  readonly files: Map<string, Oid>
+  readonly folders: Map<string, Folder>
+}
 
 const maxPathBytes = 4096
 const maxDepth = 64
@@ -28,7 +31,7 @@ const maxDepth = 64
  * @throws HubError `invalid` for paths that no checkout could hold
  */
 export function buildRootCommit(files: readonly CommitFile[], message: string, author: Ident): BuiltCommit {
-  const objects: { type: ObjectType, data: Uint8Array }[] = []
+  const objects: { type: ObjectType; data: Uint8Array }[] = []
   const seen = new Set<Oid>()
   const add = (type: ObjectType, data: Uint8Array): Oid => {
     const oid = oidFromBytes(hashObject(type, data))
@@ -53,7 +56,7 @@ function place(root: Folder, path: string, blob: Oid): void {
     const name = latin1(part)
     if (folder.files.has(name)) throw new HubError('invalid', `${JSON.stringify(path)} needs a folder where a file is`)
     let next = folder.folders.get(name)
-    if (!next) folder.folders.set(name, next = { files: new Map(), folders: new Map() })
+    if (!next) folder.folders.set(name, (next = { files: new Map(), folders: new Map() }))
     folder = next
   }
   const name = latin1(parts.at(-1)!)

@@ -53,17 +53,36 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
   const updateId = createUpdateId()
   const startedAt = await databaseTime(db)
   const neverLeaves = new AbortController().signal
-  const staged = commit && await packs.stage(oneChunk(commit.pack), {
-    updateId, newOids: [commit.oid], source: 'api', slices: deps.slices(neverLeaves), signal: neverLeaves, open: () => packs.openSnapshot(repoId),
-  })
+  const staged =
+    commit &&
+    (await packs.stage(oneChunk(commit.pack), {
+      updateId,
+      newOids: [commit.oid],
+      source: 'api',
+      slices: deps.slices(neverLeaves),
+      signal: neverLeaves,
+      open: () => packs.openSnapshot(repoId),
+    }))
   try {
     await staged?.publish()
-    const results = await applyUpdate({ db, packs }, {
-      repoId, updateId, staged, atomic: true, lfsOids: [], actorId: actor.id, startedAt, pushOptions: [], action: 'repo.create', reveal: true,
-      commands: commit ? [{ name: 'refs/heads/main' as RefName, oldOid: zeroOid, newOid: commit.oid }] : [],
-      accessVersions: { repo: 1, actor: actor.accessVer },
-      authorise: async () => true, // creating was decided a moment ago, and the repository is nobody's yet
-    })
+    const results = await applyUpdate(
+      { db, packs },
+      {
+        repoId,
+        updateId,
+        staged,
+        atomic: true,
+        lfsOids: [],
+        actorId: actor.id,
+        startedAt,
+        pushOptions: [],
+        action: 'repo.create',
+        reveal: true,
+        commands: commit ? [{ name: 'refs/heads/main' as RefName, oldOid: zeroOid, newOid: commit.oid }] : [],
+        accessVersions: { repo: 1, actor: actor.accessVer },
+        authorise: async () => true, // creating was decided a moment ago, and the repository is nobody's yet
+      },
+    )
     const refusal = results.find((result) => result.kind === 'refused')
     if (refusal?.kind === 'refused') throw new HubError('conflict', refusal.reason)
   } catch (error) {
@@ -80,7 +99,13 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
 export async function deleteRepo(db: Database, repo: RepoState, actorId: number): Promise<void> {
   await db.transaction(async (tx) => {
     if (!(await markRepositoryDeleted(tx, repo.id))) throw new HubError('repo-not-found', 'Repository not found')
-    await appendAudit(tx, { actorId, action: 'repo.delete', repoId: repo.id, namespaceId: repo.namespaceId, details: { type: repo.type, name: repo.name } })
+    await appendAudit(tx, {
+      actorId,
+      action: 'repo.delete',
+      repoId: repo.id,
+      namespaceId: repo.namespaceId,
+      details: { type: repo.type, name: repo.name },
+    })
   })
 }
 
@@ -105,4 +130,3 @@ const authorOf = ({ name }: CommitAuthor) => ({ name, email: `${name}@users.nore
 async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes
 }
-

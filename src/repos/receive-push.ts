@@ -10,7 +10,7 @@ import { createUpdateId } from './update-id.js'
 
 export interface PushContext {
   readonly repo: RepoState
-  readonly actor: { readonly id: number, readonly accessVer: number }
+  readonly actor: { readonly id: number; readonly accessVer: number }
   /** Decides access afresh. */
   readonly authorise: () => Promise<boolean>
   readonly signal: AbortSignal
@@ -18,7 +18,7 @@ export interface PushContext {
 }
 
 /** One push to one repository: spool and check, policy, publish, the one transaction. */
-export function createReceivePort(deps: { readonly db: Database, readonly packs: Packs }, context: PushContext): ReceivePort {
+export function createReceivePort(deps: { readonly db: Database; readonly packs: Packs }, context: PushContext): ReceivePort {
   const { db, packs } = deps
   const { repo, actor } = context
   const updateId = createUpdateId()
@@ -29,7 +29,12 @@ export function createReceivePort(deps: { readonly db: Database, readonly packs:
     async stage(pack, request, { slices, onProgress }): Promise<StagedPack> {
       const newOids = request.commands.map(({ newOid }) => newOid).filter((oid) => oid !== zeroOid)
       staged = await packs.stage(pack, {
-        updateId, newOids, source: 'receive', slices, signal: context.signal, ...(onProgress ? { onProgress } : {}),
+        updateId,
+        newOids,
+        source: 'receive',
+        slices,
+        signal: context.signal,
+        ...(onProgress ? { onProgress } : {}),
         open: async () => {
           startedAt = await databaseTime(db) // the last byte is here: from now on the push has its hour
           return packs.openSnapshot(repo.id)
@@ -46,11 +51,23 @@ export function createReceivePort(deps: { readonly db: Database, readonly packs:
         return commands.map(({ name }) => ({ name, kind: 'refused', reason: refused.get(name) ?? 'atomic push failure' }))
       }
       if (accepted.some(({ newOid }) => newOid !== zeroOid)) await staged.publish()
-      const results = await applyUpdate({ db, packs }, {
-        repoId: repo.id, updateId, staged, commands: accepted, atomic, lfsOids: [], actorId: actor.id, startedAt,
-        accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer }, authorise: context.authorise,
-        pushOptions: request.pushOptions, action: 'repo.push',
-      })
+      const results = await applyUpdate(
+        { db, packs },
+        {
+          repoId: repo.id,
+          updateId,
+          staged,
+          commands: accepted,
+          atomic,
+          lfsOids: [],
+          actorId: actor.id,
+          startedAt,
+          accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer },
+          authorise: context.authorise,
+          pushOptions: request.pushOptions,
+          action: 'repo.push',
+        },
+      )
       return inOrder(commands, refused, results)
     },
   }
@@ -60,4 +77,3 @@ function inOrder(commands: readonly PushCommand[], refused: ReadonlyMap<string, 
   const applied = new Map(results.map((result) => [result.name, result]))
   return commands.map(({ name }) => applied.get(name) ?? { name, kind: 'refused', reason: refused.get(name) ?? 'failed to update ref' })
 }
-

@@ -9,7 +9,7 @@ export interface UpdateCommand extends PushCommand {
 /** What a set of commands comes to, given the refs as they stand under the repository's lock. */
 export interface RefChanges {
   readonly deletes: readonly Ref[]
-  readonly moves: readonly { readonly command: UpdateCommand, readonly old: Ref }[]
+  readonly moves: readonly { readonly command: UpdateCommand; readonly old: Ref }[]
   readonly creates: readonly UpdateCommand[]
   /** One a command, in their order. */
   readonly results: readonly CommandResult[]
@@ -32,11 +32,15 @@ export function parentNames(name: RefName): RefName[] {
  * @param head the branch HEAD points at: it cannot be deleted
  */
 export function decideRefChanges(
-  commands: readonly UpdateCommand[], current: ReadonlyMap<RefName, Ref>, withRefsBelow: ReadonlySet<RefName>, head: RefName, atomic: boolean,
+  commands: readonly UpdateCommand[],
+  current: ReadonlyMap<RefName, Ref>,
+  withRefsBelow: ReadonlySet<RefName>,
+  head: RefName,
+  atomic: boolean,
 ): RefChanges {
   const refusals = new Map<RefName, string>()
   const deletes: Ref[] = []
-  const moves: { command: UpdateCommand, old: Ref }[] = []
+  const moves: { command: UpdateCommand; old: Ref }[] = []
   let creates: UpdateCommand[] = []
   for (const command of commands) {
     const old = current.get(command.name)
@@ -57,13 +61,15 @@ export function decideRefChanges(
 
   const gone = new Set(deletes.map((ref) => ref.name))
   const made = new Set<RefName>()
-  creates = creates.toSorted((a, b) => (a.name < b.name ? -1 : 1)).filter((command) => {
-    const blocker = parentNames(command.name).find((parent) => made.has(parent) || (current.has(parent) && !gone.has(parent)))
-    if (blocker !== undefined) refusals.set(command.name, `'${readable(blocker)}' exists; cannot create '${readable(command.name)}'`)
-    else if (withRefsBelow.has(command.name)) refusals.set(command.name, `refs below '${readable(command.name)}/' exist; cannot create it`)
-    else made.add(command.name)
-    return made.has(command.name)
-  })
+  creates = creates
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    .filter((command) => {
+      const blocker = parentNames(command.name).find((parent) => made.has(parent) || (current.has(parent) && !gone.has(parent)))
+      if (blocker !== undefined) refusals.set(command.name, `'${readable(blocker)}' exists; cannot create '${readable(command.name)}'`)
+      else if (withRefsBelow.has(command.name)) refusals.set(command.name, `refs below '${readable(command.name)}/' exist; cannot create it`)
+      else made.add(command.name)
+      return made.has(command.name)
+    })
 
   if (atomic && refusals.size > 0) {
     const results = commands.map(({ name }) => refused(name, refusals.get(name) ?? 'atomic push failure'))
@@ -82,7 +88,12 @@ const readable = (name: RefName): string => Buffer.from(name, 'latin1').toString
  * Where HEAD of a repository without it should point after `creates`: main, master, else the first branch in the request.
  * Undefined: HEAD stays.
  */
-export function chooseHead(head: RefName, headExists: boolean, creates: readonly UpdateCommand[], order: readonly PushCommand[]): RefName | undefined {
+export function chooseHead(
+  head: RefName,
+  headExists: boolean,
+  creates: readonly UpdateCommand[],
+  order: readonly PushCommand[],
+): RefName | undefined {
   if (headExists || creates.some(({ name }) => name === head)) return undefined
   const made = new Set(creates.map(({ name }) => name))
   for (const name of ['refs/heads/main', 'refs/heads/master'] as RefName[]) if (made.has(name)) return name

@@ -31,15 +31,20 @@ export interface Repos {
   /** @throws HubError `repo-not-found` when somebody else was first */
   deleteRepo(repo: RepoState, actor: CommitAuthor): Promise<void>
   /** Of the default branch when no revision is named. @throws HubError `revision-not-found` */
-  repoInfo(repo: RepoState, options?: { readonly revision?: string | undefined, readonly signal?: AbortSignal }): Promise<RepoInfo>
+  repoInfo(repo: RepoState, options?: { readonly revision?: string | undefined; readonly signal?: AbortSignal }): Promise<RepoInfo>
   /** The refs as they stand, for an advertisement. */
   readRefs(repo: RepoState): Promise<RefTable>
   /** A frozen view to fetch from. The caller releases it. */
   openFetch(repo: RepoState): Promise<FetchPort & { release(): void }>
   /** One push. `authorise` decides access afresh, in case it changes meanwhile. */
-  openReceive(repo: RepoState, options: {
-    readonly actor: CommitAuthor, readonly authorise: () => Promise<boolean>, readonly signal: AbortSignal
-  }): ReceivePort
+  openReceive(
+    repo: RepoState,
+    options: {
+      readonly actor: CommitAuthor
+      readonly authorise: () => Promise<boolean>
+      readonly signal: AbortSignal
+    },
+  ): ReceivePort
   slices(signal: AbortSignal): Slices
 }
 
@@ -47,7 +52,7 @@ export interface ReposDependencies {
   readonly db: Database
   readonly packs: Packs
   readonly versions: Versions
-  readonly answers: { readonly answer: AnswerPack, readonly reaches: Reaches }
+  readonly answers: { readonly answer: AnswerPack; readonly reaches: Reaches }
   readonly slices: (signal: AbortSignal) => Slices
   readonly maxRefs: number
 }

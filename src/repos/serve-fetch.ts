@@ -3,7 +3,7 @@ import type { AnswerPack, FetchPort, PackView, Reaches } from '../../protocol/po
 import type { Oid } from '../../protocol/types.js'
 
 /** What a fetch of one repository stands on: a frozen view, and who may want what. */
-export function createFetchPort(view: PackView, answers: { readonly answer: AnswerPack, readonly reaches: Reaches }): FetchPort {
+export function createFetchPort(view: PackView, answers: { readonly answer: AnswerPack; readonly reaches: Reaches }): FetchPort {
   let named: Set<Oid> | undefined
   const isNamed = (oid: Oid): boolean => {
     named ??= new Set(view.refs.list.flatMap((ref) => (ref.peeled ? [ref.oid, ref.peeled] : [ref.oid])))

@@ -12,8 +12,13 @@ export function registerAccessLog(app: FastifyInstance): void {
     reply.raw.once('close', () => {
       const { actor } = request.hub ?? {}
       const fields = {
-        method: request.method, url: redactUrl(request.url), status: reply.raw.statusCode, ms: Math.round(performance.now() - startedAt),
-        ip: request.ip, agent: request.headers['user-agent'], ...(actor && actor.kind !== 'anonymous' ? { actor: actor.name } : {}),
+        method: request.method,
+        url: redactUrl(request.url),
+        status: reply.raw.statusCode,
+        ms: Math.round(performance.now() - startedAt),
+        ip: request.ip,
+        agent: request.headers['user-agent'],
+        ...(actor && actor.kind !== 'anonymous' ? { actor: actor.name } : {}),
         ...(reply.raw.writableFinished ? {} : { cut: true }),
       }
       // Probes come every few seconds for ever.

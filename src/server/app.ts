@@ -60,14 +60,23 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   registerAnswerHeaders(app)
   registerAccessLog(app)
   registerRequestContext(app, {
-    versions: services.versions, findNamespace: services.findNamespace,
+    versions: services.versions,
+    findNamespace: services.findNamespace,
     baseUrl: createBaseUrl({ publicUrl: options.publicUrl, allowedHosts: options.allowedHosts }),
   })
   app.setErrorHandler(sendHubError)
-  app.setNotFoundHandler((request, reply) => sendHubError(new HubError('not-found', `there is nothing at ${request.url.split('?')[0]!.slice(0, 200)}`), request, reply))
+  app.setNotFoundHandler((request, reply) =>
+    sendHubError(new HubError('not-found', `there is nothing at ${request.url.split('?')[0]!.slice(0, 200)}`), request, reply),
+  )
 
   void app.register(health(services.health))
-  void app.register(gitHttp({ repos: services.repos, maxPackBytes: options.maxPackBytes, ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }) }))
+  void app.register(
+    gitHttp({
+      repos: services.repos,
+      maxPackBytes: options.maxPackBytes,
+      ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }),
+    }),
+  )
   void app.register(lfsHttp)
   void app.register(hubApi({ repos: services.repos, accounts: services.accounts }))
   return app

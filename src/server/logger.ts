@@ -2,10 +2,28 @@ import { pino, type Logger } from 'pino'
 
 /** Where secrets stand in what is logged. The one list. */
 const secretPaths = [
-  'authorization', 'cookie', 'password', 'token', 'secret', 'secretKey', 'connectionString',
-  '*.authorization', '*.cookie', '*.password', '*.token', '*.secret', '*.secretKey', '*.connectionString',
-  'req.headers.authorization', 'req.headers.cookie', 'headers.authorization', 'headers.cookie', 'headers["set-cookie"]', 'res.headers["set-cookie"]',
-  'err.connection', 'err.client',
+  'authorization',
+  'cookie',
+  'password',
+  'token',
+  'secret',
+  'secretKey',
+  'connectionString',
+  '*.authorization',
+  '*.cookie',
+  '*.password',
+  '*.token',
+  '*.secret',
+  '*.secretKey',
+  '*.connectionString',
+  'req.headers.authorization',
+  'req.headers.cookie',
+  'headers.authorization',
+  'headers.cookie',
+  'headers["set-cookie"]',
+  'res.headers["set-cookie"]',
+  'err.connection',
+  'err.client',
 ]
 
 interface Destination {
@@ -13,7 +31,7 @@ interface Destination {
 }
 
 /** JSON lines to the given destination. */
-export function createLogger({ level = 'info', destination }: { readonly level?: string, readonly destination?: Destination } = {}): Logger {
+export function createLogger({ level = 'info', destination }: { readonly level?: string; readonly destination?: Destination } = {}): Logger {
   const options = { level, base: null, redact: { paths: secretPaths, censor: '[redacted]' }, timestamp: pino.stdTimeFunctions.isoTime }
   return destination ? pino(options, destination) : pino(options)
 }
@@ -24,8 +42,15 @@ const levelNames: Readonly<Record<number, string>> = { 40: 'warning: ', 50: 'err
 export function readableLines(print: (text: string) => void): Destination {
   return {
     write(line) {
-      const { level, time, msg, err, ...fields } = JSON.parse(line) as { level: number, time: string, msg?: string, err?: { stack?: string, message?: string } }
-      const facts = Object.entries(fields).filter(([name]) => name !== 'request').map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+      const { level, time, msg, err, ...fields } = JSON.parse(line) as {
+        level: number
+        time: string
+        msg?: string
+        err?: { stack?: string; message?: string }
+      }
+      const facts = Object.entries(fields)
+        .filter(([name]) => name !== 'request')
+        .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
       const trace = err ? `\n${err.stack ?? err.message ?? ''}` : ''
       print(`${time.slice(11, 19)} ${levelNames[level] ?? ''}${msg ?? ''} ${facts.join(' ')}`.trimEnd() + trace)
     },

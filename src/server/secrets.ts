@@ -45,7 +45,11 @@ export async function ensureSecrets({ dataDirectory, embedded, adminToken, secre
 }
 
 /** The text of a file; without the file, what `create` makes, kept there from now on. `given` takes the place of what stood there. */
-async function keepFile(path: string, given: string | undefined, create: () => string): Promise<{ readonly value: string, readonly created: boolean }> {
+async function keepFile(
+  path: string,
+  given: string | undefined,
+  create: () => string,
+): Promise<{ readonly value: string; readonly created: boolean }> {
   const existing = (await readIfThere(path))?.trim() ?? ''
   if (existing !== '' && (given === undefined || given === existing)) return { value: existing, created: false }
   const value = given ?? create()

@@ -57,7 +57,10 @@ export async function openGround(config: Config, log: Log): Promise<Ground> {
     closers.push(async () => lock.release())
     const { connection, directConnection } = await connectionOf(config, log, closers)
     const db = openDatabase({
-      connection, directConnection, maxConnections, statementTimeoutMs,
+      connection,
+      directConnection,
+      maxConnections,
+      statementTimeoutMs,
       onIdleError: (error) => log({ err: error }, 'an idle database connection broke'),
     })
     closers.push(() => db.close())
@@ -69,8 +72,10 @@ export async function openGround(config: Config, log: Log): Promise<Ground> {
 }
 
 async function connectionOf(
-  config: Config, log: Log, closers: (() => Promise<void>)[],
-): Promise<{ connection: ConnectionOptions, directConnection?: ConnectionOptions | undefined }> {
+  config: Config,
+  log: Log,
+  closers: (() => Promise<void>)[],
+): Promise<{ connection: ConnectionOptions; directConnection?: ConnectionOptions | undefined }> {
   if (config.databaseUrl !== undefined) {
     return {
       connection: { connectionString: config.databaseUrl },
@@ -89,22 +94,40 @@ export async function createServices(config: Config, log: Log): Promise<Services
     const { db } = ground
     if (ground.migrated.length > 0) log({ migrations: ground.migrated }, 'database migrated')
     const secrets = await ensureSecrets({
-      dataDirectory: config.dataDirectory, embedded: config.databaseUrl === undefined, adminToken: config.adminToken, secretKey: config.secretKey,
+      dataDirectory: config.dataDirectory,
+      embedded: config.databaseUrl === undefined,
+      adminToken: config.adminToken,
+      secretKey: config.secretKey,
     })
     await ensureAdmin(db, secrets.adminToken)
 
     const versions = createVersions(db)
     const store = createFilesystemBlobStore({ directory: join(config.dataDirectory, 'blobs') })
     const spool = openSpool({
-      directory: config.spoolDirectory, hubId: secrets.hubId, bootId: randomUUID(), maxBytes: config.spoolBytes, maxPackBytes: config.maxPackBytes,
+      directory: config.spoolDirectory,
+      hubId: secrets.hubId,
+      bootId: randomUUID(),
+      maxBytes: config.spoolBytes,
+      maxPackBytes: config.maxPackBytes,
     })
     await spool.sweep()
-    const packs = createPacks({ db, store, files: store, localFiles: store, keeper: createKeeper({ db, store }), spool, ingestBytes: config.ingestBytes, tableBytes: config.tableBytes })
+    const packs = createPacks({
+      db,
+      store,
+      files: store,
+      localFiles: store,
+      keeper: createKeeper({ db, store }),
+      spool,
+      ingestBytes: config.ingestBytes,
+      tableBytes: config.tableBytes,
+    })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
     const repos = createRepos({ db, packs, versions, answers: createAnswers(), slices, maxRefs })
 
     return {
-      secrets, versions, repos,
+      secrets,
+      versions,
+      repos,
       keys: createKeyRing({ db, secretKey: secrets.secretKey }),
       findNamespace: (name) => findNamespace(db, name),
       accounts: {

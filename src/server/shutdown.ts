@@ -43,7 +43,9 @@ export function createShutdown({ app, closeServices, closeGraceMs, log }: Shutdo
   }
 
   return {
-    get stopping() { return stopped !== undefined },
+    get stopping() {
+      return stopped !== undefined
+    },
     stop() {
       if (stopped) cut()
       stopped ??= stopOnce()
@@ -56,7 +58,10 @@ export function createShutdown({ app, closeServices, closeGraceMs, log }: Shutdo
  * SIGINT and SIGTERM stop the hub; a second one hurries it. If closing hangs all the same, the process ends after `boundMs`.
  * Returns what takes the handlers off again.
  */
-export function stopOnSignals(shutdown: Shutdown, { boundMs, onStopped }: { readonly boundMs: number, readonly onStopped: (error: unknown) => void }): () => void {
+export function stopOnSignals(
+  shutdown: Shutdown,
+  { boundMs, onStopped }: { readonly boundMs: number; readonly onStopped: (error: unknown) => void },
+): () => void {
   const onSignal = () => {
     if (!shutdown.stopping) setTimeout(() => onStopped(new Error(`the hub did not stop within ${boundMs} ms`)), boundMs).unref()
     shutdown.stop().then(() => onStopped(undefined), onStopped)

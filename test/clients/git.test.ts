@@ -107,7 +107,10 @@ t.test('an old history is imported with push --mirror into an empty repository',
 
 t.test('datasets and spaces have addresses of their own', async (t) => {
   const dir = t.testdir()
-  for (const [type, prefix] of [['dataset', 'datasets'], ['space', 'spaces']] as const) {
+  for (const [type, prefix] of [
+    ['dataset', 'datasets'],
+    ['space', 'spaces'],
+  ] as const) {
     await createRepo({ name: 'x', type, ...(type === 'space' ? { sdk: 'static' } : {}) })
     const work = join(dir, type)
     await git(['clone', '-q', hub.remote(`${prefix}/admin/x`), work])

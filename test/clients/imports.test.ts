@@ -16,8 +16,9 @@ async function roundTrip(t: Test, name: string, bare: string, scratch: string): 
   await git(['fsck', '--strict', '--full'], { cwd: scratch })
   const refs = async (cwd: string) => (await git(['for-each-ref', '--format=%(objectname) %(refname)'], { cwd })).stdout.toString()
   t.equal(await refs(scratch), await refs(bare))
-  const objects = async (cwd: string) => (await git(['rev-list', '--objects', '--all', '--no-object-names'], { cwd })).stdout.toString().split('\n').toSorted().join('\n')
-  t.equal(await objects(scratch) === await objects(bare), true, 'the same objects')
+  const objects = async (cwd: string) =>
+    (await git(['rev-list', '--objects', '--all', '--no-object-names'], { cwd })).stdout.toString().split('\n').toSorted().join('\n')
+  t.equal((await objects(scratch)) === (await objects(bare)), true, 'the same objects')
 }
 
 t.test('a history of over 100,000 objects goes in and comes out', async (t) => {
@@ -38,8 +39,13 @@ t.test('node_modules without files over 10 MB goes in and comes out', async (t) 
   await git(['init', '-q', '-b', 'main', work])
   const tenMegabytes = 10 * 1024 * 1024
   await cp(join(projectRoot, 'node_modules'), join(work, 'modules'), {
-    recursive: true, verbatimSymlinks: true, dereference: false,
-    filter: async (path) => { const info = await stat(path).catch(() => undefined); return info !== undefined && (info.isDirectory() || info.size <= tenMegabytes) },
+    recursive: true,
+    verbatimSymlinks: true,
+    dereference: false,
+    filter: async (path) => {
+      const info = await stat(path).catch(() => undefined)
+      return info !== undefined && (info.isDirectory() || info.size <= tenMegabytes)
+    },
   })
   t.ok((await readdir(join(work, 'modules'))).length > 50)
   await git(['-c', 'core.autocrlf=false', 'add', '-A', '-f'], { cwd: work })
@@ -48,9 +54,13 @@ t.test('node_modules without files over 10 MB goes in and comes out', async (t) 
   await rm(dir, { recursive: true })
 })
 
-t.test("this project's own history goes in and comes out", { skip: existsSync(join(projectRoot, '.git')) ? false : 'not a git checkout' }, async (t) => {
-  const dir = t.testdir()
-  const bare = join(dir, 'own.git')
-  await git(['clone', '-q', '--mirror', projectRoot, bare])
-  await roundTrip(t, 'own', bare, join(dir, 'clone.git'))
-})
+t.test(
+  "this project's own history goes in and comes out",
+  { skip: existsSync(join(projectRoot, '.git')) ? false : 'not a git checkout' },
+  async (t) => {
+    const dir = t.testdir()
+    const bare = join(dir, 'own.git')
+    await git(['clone', '-q', '--mirror', projectRoot, bare])
+    await roundTrip(t, 'own', bare, join(dir, 'clone.git'))
+  },
+)

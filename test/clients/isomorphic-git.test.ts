@@ -16,7 +16,10 @@ t.test('isomorphic-git clones, commits, pushes, fetches and merges', async (t) =
   const root = t.testdir()
   const dir = join(root, 'work')
   await iso.clone({ fs, http, dir, url, onAuth, singleBranch: false })
-  t.same((await iso.log({ fs, dir })).map(({ commit }) => commit.message), ['initial commit\n'])
+  t.same(
+    (await iso.log({ fs, dir })).map(({ commit }) => commit.message),
+    ['initial commit\n'],
+  )
   fs.writeFileSync(join(dir, 'hello.txt'), 'hello\n')
   await iso.add({ fs, dir, filepath: 'hello.txt' })
   const oid = await iso.commit({ fs, dir, message: 'hello', author })
@@ -35,5 +38,8 @@ t.test('isomorphic-git clones, commits, pushes, fetches and merges', async (t) =
   t.equal(fs.readFileSync(join(dir, 'from-git.txt'), 'utf8').length, 100_000)
   t.same(await iso.listTags({ fs, dir }), ['v1'])
   const refs = await iso.listServerRefs({ http, url, onAuth, protocolVersion: 2 })
-  t.ok(refs.some(({ ref }) => ref === 'refs/heads/main'), 'v2 without a delimiter')
+  t.ok(
+    refs.some(({ ref }) => ref === 'refs/heads/main'),
+    'v2 without a delimiter',
+  )
 })

@@ -50,9 +50,12 @@ t.test('of two pushers on one branch exactly one wins', async (t) => {
   await git(['clone', '-q', remote, right])
   for (let round = 0; round < 25; round++) {
     const [a, b] = await Promise.all([commit(left, `left ${round}`), commit(right, `right ${round}`)])
-    const codes = (await Promise.all([
-      git(['push', '-q', remote, 'main'], { cwd: left, ok: false }), git(['push', '-q', remote, 'main'], { cwd: right, ok: false }),
-    ])).map(({ code }) => code === 0)
+    const codes = (
+      await Promise.all([
+        git(['push', '-q', remote, 'main'], { cwd: left, ok: false }),
+        git(['push', '-q', remote, 'main'], { cwd: right, ok: false }),
+      ])
+    ).map(({ code }) => code === 0)
     t.equal(codes.filter(Boolean).length, 1, `round ${round}`)
     t.equal((await tips(remote)).get('refs/heads/main'), codes[0] ? a : b)
     const loser = codes[0] ? right : left
@@ -92,7 +95,9 @@ t.test('clones are whole while somebody force-pushes', async (t) => {
 
 t.test('a second hub on the same data is refused, and says why', async (t) => {
   const second = spawnSync(process.execPath, [join(projectRoot, 'build/src/cli/main.js'), 'serve'], {
-    env: { ...process.env, CAIRN_DATA: hub.dataDirectory, CAIRN_PORT: '0' }, encoding: 'utf8', timeout: 30_000,
+    env: { ...process.env, CAIRN_DATA: hub.dataDirectory, CAIRN_PORT: '0' },
+    encoding: 'utf8',
+    timeout: 30_000,
   })
   t.not(second.status, 0)
   t.match(second.stderr, /another hub|already/i)

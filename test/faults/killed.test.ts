@@ -7,8 +7,15 @@ import { startHub } from '../support/hub.js'
 
 const rounds = Number(process.env['CAIRN_TEST_KILL_ROUNDS'] ?? 15)
 const faults = [
-  'after-blob hub', 'before-commit hub', 'at-commit hub', 'after-commit hub',
-  'after-blob database', 'before-commit database', 'at-commit database', 'at-commit connection', 'before-commit connection',
+  'after-blob hub',
+  'before-commit hub',
+  'at-commit hub',
+  'after-commit hub',
+  'after-blob database',
+  'before-commit database',
+  'at-commit database',
+  'at-commit connection',
+  'before-commit connection',
 ] as const
 
 const scratch = t.testdir()
@@ -37,7 +44,10 @@ t.test(`hub, database and connection killed at named points, ${rounds} rounds: n
   for (let round = 0; round < rounds; round++) {
     const fault = faults[round % faults.length]!
     // Every third push is too big to live in the database.
-    await writeFile(join(work, 'file'), round % 3 === 0 ? Buffer.from(Array.from({ length: 200_000 }, () => Math.floor(Math.random() * 256))) : `round ${round}\n`)
+    await writeFile(
+      join(work, 'file'),
+      round % 3 === 0 ? Buffer.from(Array.from({ length: 200_000 }, () => Math.floor(Math.random() * 256))) : `round ${round}\n`,
+    )
     await git(['add', '-A'], { cwd: work })
     await git(['commit', '-q', '-m', `${round}: ${fault}`], { cwd: work })
     const attempted = (await git(['rev-parse', 'HEAD'], { cwd: work })).stdout.toString().trim()

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { projectRoot } from '../support/hub.js'
 
-function lint(cwd: string, args: readonly string[] = []): { status: number | null, output: string } {
+function lint(cwd: string, args: readonly string[] = []): { status: number | null; output: string } {
   const bin = join(projectRoot, 'node_modules', '.bin')
   const run = spawnSync(join(bin, 'oxlint'), args, { cwd, encoding: 'utf8', env: { ...process.env, PATH: `${bin}:${process.env['PATH']}` } })
   return { status: run.status, output: run.stdout + run.stderr }
@@ -36,12 +36,14 @@ t.test('a room that imports what it must not know is reported', async (t) => {
 })
 
 t.test('allowed imports between rooms are not reported', async (t) => {
-  const dir = t.testdir(nest([
-    ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
-    ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
-    ['src/db/a.ts', "export { Client } from 'pg'\n"],
-    ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
-  ]))
+  const dir = t.testdir(
+    nest([
+      ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
+      ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
+      ['src/db/a.ts', "export { Client } from 'pg'\n"],
+      ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
+    ]),
+  )
   copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))
   symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
   const { output } = lint(dir, ['src', 'protocol'])

@@ -13,8 +13,13 @@ import pg from 'pg'
 const faultFile = process.env['CAIRN_TEST_FAULT']!
 const dataDirectory = process.env['CAIRN_DATA']!
 
-interface Sent { readonly stream: { destroy(): void } }
-interface PatchedClient { updating?: boolean, connection: Sent }
+interface Sent {
+  readonly stream: { destroy(): void }
+}
+interface PatchedClient {
+  updating?: boolean
+  connection: Sent
+}
 
 function planned(point: string): string | undefined {
   let text: string
@@ -43,7 +48,7 @@ const original = pg.Client.prototype.query as unknown as (this: PatchedClient, .
 
 function query(this: PatchedClient, ...args: unknown[]): unknown {
   const first = args[0]
-  const text = typeof first === 'string' ? first : (first as { text?: string } | undefined)?.text ?? ''
+  const text = typeof first === 'string' ? first : ((first as { text?: string } | undefined)?.text ?? '')
   if (text.includes('FOR NO KEY UPDATE')) {
     this.updating = true
     const victim = planned('after-blob')

@@ -18,7 +18,7 @@ export interface Hub {
   output(): string
   /** The same with credentials in it, for git. `path` such as `admin/x`. */
   remote(path: string, token?: string): string
-  api(method: string, path: string, body?: unknown, token?: string): Promise<{ status: number, body: unknown, headers: Headers }>
+  api(method: string, path: string, body?: unknown, token?: string): Promise<{ status: number; body: unknown; headers: Headers }>
   /** SIGTERM, and waits. Comes back with the exit code. */
   stop(): Promise<number | null>
   /** SIGKILL of the hub process alone; what it supervises lives on. */
@@ -43,7 +43,10 @@ export async function freePort(): Promise<number> {
  * A hub of its own in a process of its own: embedded database, fresh data folder, free port.
  * Stopped and removed when the test ends.
  */
-export async function startHub(t: Teardown, options: { readonly env?: Readonly<Record<string, string>>, readonly nodeArgs?: readonly string[] } = {}): Promise<Hub> {
+export async function startHub(
+  t: Teardown,
+  options: { readonly env?: Readonly<Record<string, string>>; readonly nodeArgs?: readonly string[] } = {},
+): Promise<Hub> {
   const home = await mkdtemp(join(tmpdir(), 'cairn-hub-'))
   const dataDirectory = join(home, 'data')
   const port = await freePort()
@@ -58,7 +61,10 @@ export async function startHub(t: Teardown, options: { readonly env?: Readonly<R
       env: { ...plainEnv(), CAIRN_DATA: dataDirectory, CAIRN_PORT: String(port), ...options.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => { printed = (printed + chunk.toString('utf8')).slice(-200_000) })
+    for (const stream of [child.stdout!, child.stderr!])
+      stream.on('data', (chunk: Buffer) => {
+        printed = (printed + chunk.toString('utf8')).slice(-200_000)
+      })
     await untilReady(url, child, () => printed)
     token = (await readFile(join(dataDirectory, 'admin-token'), 'utf8')).trim()
   }
@@ -67,8 +73,12 @@ export async function startHub(t: Teardown, options: { readonly env?: Readonly<R
   const hub: Hub = {
     url,
     dataDirectory,
-    get token() { return token },
-    get child() { return child },
+    get token() {
+      return token
+    },
+    get child() {
+      return child
+    },
     output: () => printed,
     remote: (path, as = token) => `${url.replace('http://', `http://user:${as}@`)}/${path}`,
     async api(method, path, body, as = token) {
@@ -120,8 +130,12 @@ export function plainEnv(): Record<string, string> {
 async function untilReady(url: string, child: ChildProcess, printed: () => string): Promise<void> {
   const deadline = performance.now() + startTimeoutMs
   while (performance.now() < deadline) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the hub ended with ${child.exitCode ?? child.signalCode}:\n${printed()}`)
-    const ready = await fetch(`${url}/readyz`).then((response) => response.ok, () => false)
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`the hub ended with ${child.exitCode ?? child.signalCode}:\n${printed()}`)
+    const ready = await fetch(`${url}/readyz`).then(
+      (response) => response.ok,
+      () => false,
+    )
     if (ready) return
     await delay(50)
   }

@@ -25,8 +25,19 @@ const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCas
 
 const noRefs: RefTable = { head: 'refs/heads/main' as RefName, list: [], find: () => undefined }
 const emptyView: PackView = {
-  refs: noRefs, packCount: 0, objectsIn: () => 0, find: () => -1, oidOf: () => undefined, typeOf: () => 1, sizeOf: () => 0, offsetOf: () => 0,
-  endOf: () => 0, baseOf: () => -1, isRefDelta: () => false, read: async () => new Uint8Array(), release: () => undefined,
+  refs: noRefs,
+  packCount: 0,
+  objectsIn: () => 0,
+  find: () => -1,
+  oidOf: () => undefined,
+  typeOf: () => 1,
+  sizeOf: () => 0,
+  offsetOf: () => 0,
+  endOf: () => 0,
+  baseOf: () => -1,
+  isRefDelta: () => false,
+  read: async () => new Uint8Array(),
+  release: () => undefined,
 }
 
 export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?: Partial<Repos> } = {}): MemoryHub {
@@ -46,7 +57,9 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
   }
 
   const hub: Omit<MemoryHub, 'app'> = {
-    repos, namespaces, tokens,
+    repos,
+    namespaces,
+    tokens,
     addUser(name, { isAdmin = false } = {}) {
       const user: Namespace = { id: namespaces.length + 1, kind: 'user', name, fullName: null, email: null, isAdmin, state: 'active', accessVer: 1 }
       namespaces.push(user)
@@ -54,13 +67,32 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
     },
     addToken(token, user, role = 'write') {
       const { id, kind, name, fullName, email, isAdmin, accessVer } = user
-      tokens.set(token, { id, kind, name, fullName, email, isAdmin, accessVer, token: { id: tokens.size + 1, name: 'laptop', role, createdAt: at, expiresAt: null } })
+      tokens.set(token, {
+        id,
+        kind,
+        name,
+        fullName,
+        email,
+        isAdmin,
+        accessVer,
+        token: { id: tokens.size + 1, name: 'laptop', role, createdAt: at, expiresAt: null },
+      })
     },
     addRepo(path, more = {}) {
       const repo: RepoState = {
-        id: repos.length + 1, ...path, namespaceId: namespaces.find((one) => same(one.name, path.namespace))!.id, visibility: 'public', gated: null,
-        disabled: false, headRef: 'refs/heads/main', versions: { refsVer: 1, packsVer: 1, gcEpoch: 1, purgeEpoch: 1, accessVer: 1 },
-        createdAt: at, updatedAt: at, bytes: 0, sdk: null, ...more,
+        id: repos.length + 1,
+        ...path,
+        namespaceId: namespaces.find((one) => same(one.name, path.namespace))!.id,
+        visibility: 'public',
+        gated: null,
+        disabled: false,
+        headRef: 'refs/heads/main',
+        versions: { refsVer: 1, packsVer: 1, gcEpoch: 1, purgeEpoch: 1, accessVer: 1 },
+        createdAt: at,
+        updatedAt: at,
+        bytes: 0,
+        sdk: null,
+        ...more,
       }
       repos.push(repo)
       return repo
@@ -74,36 +106,52 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
     },
     deleteRepo: async (repo) => void repos.splice(repos.indexOf(repo), 1),
     repoInfo: async (_repo, { revision } = {}) => {
-      if (revision !== undefined && revision !== 'main' && revision !== 'refs/pr/1') throw new HubError('revision-not-found', `Invalid rev id: ${revision}`)
+      if (revision !== undefined && revision !== 'main' && revision !== 'refs/pr/1')
+        throw new HubError('revision-not-found', `Invalid rev id: ${revision}`)
       return { sha: null, lastModified: at, siblings: [] }
     },
     readRefs: async () => noRefs,
     openFetch: async () => ({
-      view: emptyView, answer: async function* () { yield new Uint8Array() }, reaches: async () => false, mayWant: () => false, release: () => undefined,
+      view: emptyView,
+      answer: async function* () {
+        yield new Uint8Array()
+      },
+      reaches: async () => false,
+      mayWant: () => false,
+      release: () => undefined,
     }),
     openReceive: () => ({
-      stage: async () => { throw new Error('no pushes here') },
-      apply: async () => { throw new Error('no pushes here') },
+      stage: async () => {
+        throw new Error('no pushes here')
+      },
+      apply: async () => {
+        throw new Error('no pushes here')
+      },
     }),
     slices: () => ({ pause: () => undefined }),
     ...options.repos,
   }
 
-  const app = buildApp({
-    versions, findNamespace, repos: memoryRepos,
-    accounts: {
-      async createUser({ name, isAdmin }) {
-        if (await findNamespace(name)) throw new HubError('already-exists', `the name '${name}' is taken`)
-        return hub.addUser(name, { isAdmin })
+  const app = buildApp(
+    {
+      versions,
+      findNamespace,
+      repos: memoryRepos,
+      accounts: {
+        async createUser({ name, isAdmin }) {
+          if (await findNamespace(name)) throw new HubError('already-exists', `the name '${name}' is taken`)
+          return hub.addUser(name, { isAdmin })
+        },
+        findUser: findNamespace,
+        async createToken({ userId, role }) {
+          hub.addToken(`hf_made${tokens.size}`, namespaces.find(({ id }) => id === userId)!, role)
+          return `hf_made${tokens.size - 1}`
+        },
       },
-      findUser: findNamespace,
-      async createToken({ userId, role }) {
-        hub.addToken(`hf_made${tokens.size}`, namespaces.find(({ id }) => id === userId)!, role)
-        return `hf_made${tokens.size - 1}`
-      },
+      health: { database: async () => undefined, store: async () => undefined },
     },
-    health: { database: async () => undefined, store: async () => undefined },
-  }, { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options })
+    { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options },
+  )
   return { app, ...hub }
 }
 

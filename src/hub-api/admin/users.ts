@@ -5,9 +5,9 @@ import { wireId } from '../whoami.js'
 
 /** What the admin calls may do with accounts. `src/auth/accounts` over the database. */
 export interface Accounts {
-  createUser(user: { readonly name: string, readonly isAdmin: boolean, readonly actorId: number }): Promise<Namespace>
+  createUser(user: { readonly name: string; readonly isAdmin: boolean; readonly actorId: number }): Promise<Namespace>
   findUser(name: string): Promise<Namespace | undefined>
-  createToken(token: { readonly userId: number, readonly name: string, readonly role: 'read' | 'write', readonly actorId: number }): Promise<string>
+  createToken(token: { readonly userId: number; readonly name: string; readonly role: 'read' | 'write'; readonly actorId: number }): Promise<string>
 }
 
 interface Body {

@@ -39,7 +39,13 @@ t.test('a token is its owner until it is revoked, expires, or he is disabled; ea
   const { token, row } = await createTokenFor(db, { userId: user.id, name: 'ci', role: 'read', actorId: user.id })
   t.match(await whose(token), { id: user.id, name: 'carol', isAdmin: false, accessVer: 2, token: { id: row.id, name: 'ci', role: 'read' } })
   t.equal((await db.query(sql`SELECT FROM tokens WHERE position(${Buffer.from(token)}::bytea IN hash) > 0`)).length, 0)
-  const { token: expired } = await createTokenFor(db, { userId: user.id, name: 'old', role: 'write', actorId: null, expiresAt: new Date(Date.now() - 1000) })
+  const { token: expired } = await createTokenFor(db, {
+    userId: user.id,
+    name: 'old',
+    role: 'write',
+    actorId: null,
+    expiresAt: new Date(Date.now() - 1000),
+  })
   t.equal(await whose(expired), undefined)
   await db.execute(sql`UPDATE namespaces SET state = 'disabled' WHERE id = ${user.id}`)
   t.equal(await whose(token), undefined)
@@ -49,17 +55,34 @@ t.test('a token is its owner until it is revoked, expires, or he is disabled; ea
   t.equal(await db.transaction((tx) => revokeToken(tx, row.id)), false)
   t.equal(await whose(token), undefined)
   const audit = await db.query<{ action: string }>(sql`SELECT action FROM audit WHERE namespace_id = ${user.id} ORDER BY id`)
-  t.same(audit.map(({ action }) => action), ['user.create', 'token.create', 'token.create'])
+  t.same(
+    audit.map(({ action }) => action),
+    ['user.create', 'token.create', 'token.create'],
+  )
 })
 
 t.test('versions find a repository by any case of its name, and nothing that is hidden', async (t) => {
   const owner = await createUser(db, { name: 'Dora', isAdmin: false, actorId: null })
-  const [repo] = await db.query<{ id: number }>(sql`INSERT INTO repositories (namespace_id, type, name, visibility) VALUES (${owner.id}, 'dataset', 'Data', 'private') RETURNING id`)
-  await db.execute(sql`INSERT INTO repositories (namespace_id, type, name, visibility, deleted_at) VALUES (${owner.id}, 'dataset', 'gone', 'public', now())`)
+  const [repo] = await db.query<{ id: number }>(
+    sql`INSERT INTO repositories (namespace_id, type, name, visibility) VALUES (${owner.id}, 'dataset', 'Data', 'private') RETURNING id`,
+  )
+  await db.execute(
+    sql`INSERT INTO repositories (namespace_id, type, name, visibility, deleted_at) VALUES (${owner.id}, 'dataset', 'gone', 'public', now())`,
+  )
   const path = { type: 'dataset', namespace: 'dORA', name: 'dATA' } as const
   t.match((await versions.current({ repo: path })).repo, {
-    id: repo!.id, type: 'dataset', namespaceId: owner.id, namespace: 'Dora', name: 'Data', visibility: 'private', gated: null, disabled: false,
-    headRef: 'refs/heads/main', sdk: null, bytes: 0, versions: { refsVer: 1, packsVer: 1, gcEpoch: 1, purgeEpoch: 1, accessVer: 1 },
+    id: repo!.id,
+    type: 'dataset',
+    namespaceId: owner.id,
+    namespace: 'Dora',
+    name: 'Data',
+    visibility: 'private',
+    gated: null,
+    disabled: false,
+    headRef: 'refs/heads/main',
+    sdk: null,
+    bytes: 0,
+    versions: { refsVer: 1, packsVer: 1, gcEpoch: 1, purgeEpoch: 1, accessVer: 1 },
   })
   t.same(await versions.repoById(repo!.id), (await versions.current({ repo: path })).repo)
   t.same(await versions.current({ repo: { ...path, type: 'model' } }), {})

@@ -9,16 +9,33 @@ import { createToken, hashToken } from '../../../src/auth/tokens.js'
 const owner = 7
 
 function somebody(id: number, role: 'read' | 'write' | 'fine-grained', isAdmin = false, kind: 'user' | 'organisation' | 'service' = 'user'): Actor {
-  return actorOf({ id, kind, name: `u${id}`, fullName: null, email: null, isAdmin, accessVer: 1, token: { id: 1, name: 't', role, createdAt: new Date(0), expiresAt: null } })
+  return actorOf({
+    id,
+    kind,
+    name: `u${id}`,
+    fullName: null,
+    email: null,
+    isAdmin,
+    accessVer: 1,
+    token: { id: 1, name: 't', role, createdAt: new Date(0), expiresAt: null },
+  })
 }
 
 const actors: Record<string, Actor> = {
-  anonymous, stranger: somebody(8, 'write'), fine: somebody(owner, 'fine-grained'), reader: somebody(owner, 'read'), owner: somebody(owner, 'write'),
-  adminReader: somebody(1, 'read', true), admin: somebody(1, 'write', true),
+  anonymous,
+  stranger: somebody(8, 'write'),
+  fine: somebody(owner, 'fine-grained'),
+  reader: somebody(owner, 'read'),
+  owner: somebody(owner, 'write'),
+  adminReader: somebody(1, 'read', true),
+  admin: somebody(1, 'write', true),
 }
 const plain: AccessSubject = { namespaceId: owner, visibility: 'public', gated: null, disabled: false }
 const subjects: Record<string, AccessSubject> = {
-  public: plain, private: { ...plain, visibility: 'private' }, gated: { ...plain, gated: 'auto' }, disabled: { ...plain, disabled: true },
+  public: plain,
+  private: { ...plain, visibility: 'private' },
+  gated: { ...plain, gated: 'auto' },
+  disabled: { ...plain, disabled: true },
 }
 
 t.test('who may what: every actor, every kind of repository, every permission', async (t) => {
@@ -33,23 +50,48 @@ t.test('who may what: every actor, every kind of repository, every permission', 
     adminReader: { public: 'sr', private: 'sr', gated: 'sr', disabled: 'sr' },
     admin: { public: letters, private: letters, gated: letters, disabled: letters },
   }
-  t.same(permissions, ['repo.see', 'content.read', 'content.write', 'discussion.write', 'repo.settings', 'repo.delete', 'namespace.create', 'hub.admin'])
+  t.same(permissions, [
+    'repo.see',
+    'content.read',
+    'content.write',
+    'discussion.write',
+    'repo.settings',
+    'repo.delete',
+    'namespace.create',
+    'hub.admin',
+  ])
   for (const [who, rows] of Object.entries(expected)) {
     for (const [what, row] of Object.entries(rows)) {
-      t.equal(permissions.filter((permission) => may(actors[who]!, subjects[what]!, permission)).map((permission) => letters[permissions.indexOf(permission)]).join(''), row, `${who} × ${what}`)
+      t.equal(
+        permissions
+          .filter((permission) => may(actors[who]!, subjects[what]!, permission))
+          .map((permission) => letters[permissions.indexOf(permission)])
+          .join(''),
+        row,
+        `${who} × ${what}`,
+      )
     }
   }
 })
 
 t.test('namespaces, the hub, and tokens of others', async (t) => {
   const allowed = (test: (actor: Actor) => boolean) => Object.keys(actors).filter((name) => test(actors[name]!))
-  t.same(allowed((actor) => mayInNamespace(actor, owner, 'namespace.create')), ['owner', 'admin'])
-  t.same(allowed((actor) => mayInNamespace(actor, 99, 'namespace.create')), ['admin'])
+  t.same(
+    allowed((actor) => mayInNamespace(actor, owner, 'namespace.create')),
+    ['owner', 'admin'],
+  )
+  t.same(
+    allowed((actor) => mayInNamespace(actor, 99, 'namespace.create')),
+    ['admin'],
+  )
   t.same(allowed(isHubAdmin), ['admin'])
-  t.same(allowed((actor) => mayManageTokens(actor, owner)), ['owner', 'admin'])
+  t.same(
+    allowed((actor) => mayManageTokens(actor, owner)),
+    ['owner', 'admin'],
+  )
 })
 
-t.test('an organisation\'s token is a service, not somebody', async (t) => {
+t.test("an organisation's token is a service, not somebody", async (t) => {
   t.equal(somebody(3, 'write', false, 'organisation').kind, 'service')
   t.equal(somebody(3, 'write', false, 'service').kind, 'service')
   t.equal(somebody(3, 'write').kind, 'user')
@@ -63,7 +105,18 @@ t.test('credentials', async (t) => {
     t.same(readCredentials(header), token, header)
   }
   t.same(readCredentials(basic('u:a:b')), { kind: 'token', hash: hashToken('a:b') }, 'only the first colon parts')
-  for (const header of ['', 'hf_x', 'Bearer', 'Bearer  ', 'Bearer a b', 'Negotiate abc', basic('hf_x'), basic('u:'), 'Basic', `Bearer ${'a'.repeat(513)}`]) {
+  for (const header of [
+    '',
+    'hf_x',
+    'Bearer',
+    'Bearer  ',
+    'Bearer a b',
+    'Negotiate abc',
+    basic('hf_x'),
+    basic('u:'),
+    'Basic',
+    `Bearer ${'a'.repeat(513)}`,
+  ]) {
     t.same(readCredentials(header), { kind: 'unusable' }, JSON.stringify(header))
   }
 })
@@ -77,7 +130,24 @@ t.test('tokens are what clients accept, and never twice the same', async (t) => 
 
 t.test('names', async (t) => {
   for (const name of ['admin', 'alice', 'A', 'a.b', 'a-b_c', '0x', '_x', 'x'.repeat(96)]) t.equal(namespaceNameComplaint(name), undefined, name)
-  for (const name of ['', 'api', 'Datasets', 'spaces', 'healthz', 'settings', '-a', 'a-', '.a', 'a.', 'a..b', 'a--b', 'a/b', 'a b', 'x'.repeat(97), 'ä']) {
+  for (const name of [
+    '',
+    'api',
+    'Datasets',
+    'spaces',
+    'healthz',
+    'settings',
+    '-a',
+    'a-',
+    '.a',
+    'a.',
+    'a..b',
+    'a--b',
+    'a/b',
+    'a b',
+    'x'.repeat(97),
+    'ä',
+  ]) {
     t.type(namespaceNameComplaint(name), 'string', name)
   }
   t.equal(repoNameComplaint('api'), undefined, 'a repository may be called what a namespace may not')

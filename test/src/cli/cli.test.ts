@@ -15,12 +15,26 @@ t.teardown(() => {
 async function run(line: string, env: Record<string, string> = { CAIRN_URL: url, CAIRN_TOKEN: 'hf_admin' }) {
   const out: string[] = []
   const err: string[] = []
-  const code = await runCli(line.split(' ').filter((word) => word !== ''), { env, out: (text) => void out.push(text), err: (text) => void err.push(text) })
+  const code = await runCli(
+    line.split(' ').filter((word) => word !== ''),
+    { env, out: (text) => void out.push(text), err: (text) => void err.push(text) },
+  )
   return { code, out: out.join('\n'), err: err.join('\n') }
 }
 
 t.test('help is everywhere', async (t) => {
-  for (const line of ['--help', '-h', 'help', 'repo --help', 'serve --help', 'migrate --help', 'repo create --help', 'repo delete -h', 'user create --help', 'token create --help']) {
+  for (const line of [
+    '--help',
+    '-h',
+    'help',
+    'repo --help',
+    'serve --help',
+    'migrate --help',
+    'repo create --help',
+    'repo delete -h',
+    'user create --help',
+    'token create --help',
+  ]) {
     const { code, out, err } = await run(line)
     t.match({ code, err }, { code: 0, err: '' }, line)
     t.match(out, /^usage: cairn /, line)
@@ -40,17 +54,29 @@ t.test('what is not understood ends with 2, what fails with 1', async (t) => {
   t.match(await run('token create bob --role god'), { code: 2, err: /--role is read or write/ })
   t.match(await run('user create bob'), { code: 1, out: '', err: "cairn: the name 'bob' is taken [409]" })
   t.match(await run('repo create nobody/x'), { code: 1, err: /^cairn: you are not allowed to do that \(namespace.create\) \[403\]$/ })
-  t.match(await run('repo delete admin/x', { CAIRN_URL: url, CAIRN_TOKEN: 'hf_wrong' }), { code: 1, err: 'cairn: Invalid credentials in Authorization header [401]' })
-  t.match(await run('user create x', { CAIRN_URL: 'http://127.0.0.1:1', CAIRN_TOKEN: 'x' }), { code: 1, err: /no hub answers at http:\/\/127.0.0.1:1: is it running\? CAIRN_URL says where/ })
+  t.match(await run('repo delete admin/x', { CAIRN_URL: url, CAIRN_TOKEN: 'hf_wrong' }), {
+    code: 1,
+    err: 'cairn: Invalid credentials in Authorization header [401]',
+  })
+  t.match(await run('user create x', { CAIRN_URL: 'http://127.0.0.1:1', CAIRN_TOKEN: 'x' }), {
+    code: 1,
+    err: /no hub answers at http:\/\/127.0.0.1:1: is it running\? CAIRN_URL says where/,
+  })
   t.match(await run('user create x', { CAIRN_URL: url, CAIRN_DATA: t.testdir() }), { code: 1, err: /there is no token: set CAIRN_TOKEN/ })
 })
 
 t.test('repositories, users and tokens', async (t) => {
   t.same(await run('repo create admin/tiny-bert'), { code: 0, out: `${url}/admin/tiny-bert`, err: '' })
   t.same(await run('repo create admin/data --type dataset --private --empty'), { code: 0, out: `${url}/datasets/admin/data`, err: '' })
-  t.match(hub.repos.find(({ name }) => name === 'data'), { type: 'dataset', visibility: 'private' })
+  t.match(
+    hub.repos.find(({ name }) => name === 'data'),
+    { type: 'dataset', visibility: 'private' },
+  )
   t.same(await run('repo delete admin/data --type dataset'), { code: 0, out: 'deleted dataset admin/data', err: '' })
-  t.equal(hub.repos.find(({ name }) => name === 'data'), undefined)
+  t.equal(
+    hub.repos.find(({ name }) => name === 'data'),
+    undefined,
+  )
   t.same(await run('user create carol --admin'), { code: 0, out: 'carol', err: '' })
   t.equal(hub.namespaces.find(({ name }) => name === 'carol')?.isAdmin, true)
   const dir = t.testdir({ 'admin-token': 'hf_admin\n' })

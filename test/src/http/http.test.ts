@@ -19,7 +19,9 @@ t.test('a route that does not state what it needs stops the boot', async (t) => 
   const { app } = createPeopledHub()
   t.throws(() => app.get('/forgotten', async () => 'x'), /route GET \/forgotten does not state config.access/)
   const { app: second } = createPeopledHub()
-  void second.register(async (child) => { child.post('/forgotten', async () => 'x') })
+  void second.register(async (child) => {
+    child.post('/forgotten', async () => 'x')
+  })
   await t.rejects(async () => second.ready(), /route POST \/forgotten does not state config.access/)
 })
 
@@ -30,13 +32,17 @@ t.test('access is decided before a byte of the body is read', async (t) => {
   const socket = connect((app.server.address() as AddressInfo).port, 'localhost')
   t.teardown(() => socket.destroy())
   let heard = ''
-  socket.on('data', (chunk: Buffer) => { heard += chunk.toString() })
+  socket.on('data', (chunk: Buffer) => {
+    heard += chunk.toString()
+  })
   socket.write('POST /alice/secret/git-receive-pack HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n')
   await delay(150)
   t.match(heard, /^HTTP\/1\.1 401 Unauthorized\r\n/)
   t.match(heard, /www-authenticate: Basic realm="Cairn"\r\n/)
   t.match(heard, /connection: close\r\n/i)
-  const sending = (async () => { while (socket.write(Buffer.alloc(65_536))) await delay(1) })()
+  const sending = (async () => {
+    while (socket.write(Buffer.alloc(65_536))) await delay(1)
+  })()
   await once(socket, 'close')
   await sending
 })
@@ -75,7 +81,10 @@ t.test('clientGone stays quiet when a body was read, and speaks when the client 
   app.post('/wait', { config: { access: 'public' } }, async (request) => {
     const { clientGone } = requestHub(request)
     clientGone.addEventListener('abort', () => seen.push('gone'))
-    await new Promise<void>((resolve) => { release = resolve; clientGone.addEventListener('abort', () => resolve()) })
+    await new Promise<void>((resolve) => {
+      release = resolve
+      clientGone.addEventListener('abort', () => resolve())
+    })
     seen.push(clientGone.aborted ? 'aborted' : 'answered')
     return 'x'
   })
@@ -94,7 +103,11 @@ t.test('clientGone stays quiet when a body was read, and speaks when the client 
   t.same(seen, ['answered', 'gone', 'aborted'])
 })
 
-async function echo(t: Test, maxBytes: number, stallMs?: number): Promise<{ post: (body: Uint8Array | ReadableStream<Uint8Array>, encoding?: string) => Promise<string>, app: FastifyInstance }> {
+async function echo(
+  t: Test,
+  maxBytes: number,
+  stallMs?: number,
+): Promise<{ post: (body: Uint8Array | ReadableStream<Uint8Array>, encoding?: string) => Promise<string>; app: FastifyInstance }> {
   const app = fastify({ forceCloseConnections: true })
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.setErrorHandler((error, request, reply) => sendEarly(request, reply.code(answerTo(error).status), answerTo(error).message))
@@ -110,7 +123,10 @@ async function echo(t: Test, maxBytes: number, stallMs?: number): Promise<{ post
     app,
     async post(body, encoding) {
       const response = await fetch(url, {
-        method: 'POST', body, duplex: 'half', headers: { 'content-type': 'text/x', ...(encoding === undefined ? {} : { 'content-encoding': encoding }) },
+        method: 'POST',
+        body,
+        duplex: 'half',
+        headers: { 'content-type': 'text/x', ...(encoding === undefined ? {} : { 'content-encoding': encoding }) },
       } as RequestInit & { duplex: 'half' })
       return `${response.status} ${await response.text()}`
     },
@@ -136,16 +152,41 @@ t.test('bodies: plain, gzip, chunked, over their limit, broken', async (t) => {
 
 t.test('a body that stops coming is given up', async (t) => {
   const { post } = await echo(t, 100_000, 100)
-  const stuck = new ReadableStream<Uint8Array>({ start(controller) { controller.enqueue(Buffer.from('x')) } })
+  const stuck = new ReadableStream<Uint8Array>({
+    start(controller) {
+      controller.enqueue(Buffer.from('x'))
+    },
+  })
   t.match(await post(stuck), '400 no byte of the request body came for 100 ms')
 })
 
 t.test('hosts we answer for', async (t) => {
   const own = createBaseUrl({ publicUrl: undefined, allowedHosts: ['Hub.Local', 'other:81'] })
-  for (const host of ['localhost', 'localhost:8080', '127.0.0.1:80', '127.9.9.9', '[::1]:8080', 'x.localhost', 'hub.local', 'HUB.local:99', 'other:81']) {
+  for (const host of [
+    'localhost',
+    'localhost:8080',
+    '127.0.0.1:80',
+    '127.9.9.9',
+    '[::1]:8080',
+    'x.localhost',
+    'hub.local',
+    'HUB.local:99',
+    'other:81',
+  ]) {
     t.equal(own({ protocol: 'http', host }), `http://${host}`)
   }
-  for (const host of ['', 'evil.example', '127.0.0.1.evil.example', 'localhost@evil', 'other', 'other:82', '10.0.0.1', '[::2]', 'a b', 'localhost:123456']) {
+  for (const host of [
+    '',
+    'evil.example',
+    '127.0.0.1.evil.example',
+    'localhost@evil',
+    'other',
+    'other:82',
+    '10.0.0.1',
+    '[::2]',
+    'a b',
+    'localhost:123456',
+  ]) {
     t.throws(() => own({ protocol: 'http', host }), { code: 'bad-host' }, JSON.stringify(host))
   }
   const fixed = createBaseUrl({ publicUrl: 'https://hub.example/x/', allowedHosts: [] })
@@ -161,7 +202,12 @@ t.test('errors as answers: from 500 up nothing is told of the cause', async (t) 
   t.same(answer(new HubError('already-exists', 'taken', { details: { url: 'http://x' } })), [409, 'taken', undefined, 'http://x'])
   t.same(answer(new HubError('sign-in-required', 'x', { details: { subject: 'gated' } })), [401, 'x', 'GatedRepo', undefined])
   t.same(answer(new HubError('corrupt', '/data/secret is bad')), [500, 'internal error: the log of the hub says more', undefined, undefined])
-  t.same(answer(new HubError('unavailable', 'ECONNREFUSED 10.0.0.1')), [503, 'the database or the store of the hub cannot be reached, try again soon', undefined, undefined])
+  t.same(answer(new HubError('unavailable', 'ECONNREFUSED 10.0.0.1')), [
+    503,
+    'the database or the store of the hub cannot be reached, try again soon',
+    undefined,
+    undefined,
+  ])
   t.same(answer(new CommitOutcomeUnknown(new Error('x')))[0], 503)
   t.same(answer(new ProtocolError('too-large', 'a pack of 7 bytes')), [413, 'a pack of 7 bytes', undefined, undefined])
   t.same(answer(Object.assign(new Error('bad body'), { statusCode: 400 })), [400, 'bad body', undefined, undefined])
@@ -174,9 +220,26 @@ t.test('errors as answers: from 500 up nothing is told of the cause', async (t) 
 t.test('paths of repositories', async (t) => {
   t.same(findRepoPath('model', 'Alice', 'x.git'), { type: 'model', namespace: 'Alice', name: 'x' })
   t.same(findRepoPath('space', 'a', 'b.c-d_e'), { type: 'space', namespace: 'a', name: 'b.c-d_e' })
-  const bad: [string, string][] = [['api', 'x'], ['API', 'x'], ['datasets', 'x'], ['a', '.git'], ['a', 'x.git.git'], ['a', '..'], ['a', 'b/c'], ['a', ''], ['a', '-x'], ['a b', 'x'], ['a', 'x'.repeat(97)], ['a', 'x--y'], ['\u00e4', 'x']]
+  const bad: [string, string][] = [
+    ['api', 'x'],
+    ['API', 'x'],
+    ['datasets', 'x'],
+    ['a', '.git'],
+    ['a', 'x.git.git'],
+    ['a', '..'],
+    ['a', 'b/c'],
+    ['a', ''],
+    ['a', '-x'],
+    ['a b', 'x'],
+    ['a', 'x'.repeat(97)],
+    ['a', 'x--y'],
+    ['\u00e4', 'x'],
+  ]
   for (const [namespace, name] of bad) t.equal(findRepoPath('model', namespace, name), undefined, `${namespace}/${name}`)
-  t.throws(() => parseNewRepoPath('model', 'a', 'x.git'), { code: 'bad-request', message: "a/x.git: a repository name must not end in '.git' or '.ipynb'" })
+  t.throws(() => parseNewRepoPath('model', 'a', 'x.git'), {
+    code: 'bad-request',
+    message: "a/x.git: a repository name must not end in '.git' or '.ipynb'",
+  })
   t.equal(repoUrl('http://h', { type: 'model', namespace: 'a', name: 'b' }), 'http://h/a/b')
   t.equal(repoUrl('http://h', { type: 'dataset', namespace: 'a', name: 'b' }), 'http://h/datasets/a/b')
 })

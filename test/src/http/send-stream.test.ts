@@ -20,7 +20,9 @@ async function serve(t: Test, chunks: () => AsyncIterable<Uint8Array> | Iterable
   const app = fastify({ forceCloseConnections: true })
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   app.route({
-    method: ['GET', 'POST'], url: '/', handler: async (_request, reply) => {
+    method: ['GET', 'POST'],
+    url: '/',
+    handler: async (_request, reply) => {
       const sent = sendStream(reply.header('x-kept', 'yes').type('application/x-test'), chunks(), options)
       outcomes.push(sent.catch((error: unknown) => ({ outcome: 'failed', bytes: -1, error }) as const))
       await sent
@@ -137,18 +139,28 @@ t.test('when the client leaves without having read, writes that never come back 
 })
 
 t.test('a client that takes nothing is given up; a producer that takes its time is not', async (t) => {
-  const stuck = await serve(t, async function* () { while (true) yield Buffer.alloc(1024 * 1024) }, { stallMs: 150 })
+  const stuck = await serve(
+    t,
+    async function* () {
+      while (true) yield Buffer.alloc(1024 * 1024)
+    },
+    { stallMs: 150 },
+  )
   const socket = await ask(stuck.port)
   socket.pause()
   await delay(50)
   t.match(await stuck.outcomes[0], { outcome: 'left' })
   socket.destroy()
 
-  const slow = await serve(t, async function* () {
-    yield Buffer.from('a')
-    await delay(500)
-    yield Buffer.from('b')
-  }, { stallMs: 100 })
+  const slow = await serve(
+    t,
+    async function* () {
+      yield Buffer.from('a')
+      await delay(500)
+      yield Buffer.from('b')
+    },
+    { stallMs: 100 },
+  )
   t.equal(await (await fetch(slow.url)).text(), 'ab')
 })
 
@@ -159,16 +171,22 @@ t.test('answers with nothing in them, and plain generators', async (t) => {
   t.equal(await (await fetch(plain.url)).text(), 'xy')
 })
 
-t.test('an answer that did not need the request is sent, and the rest of the request holds the connection for a moment only', { timeout: 15_000 }, async (t) => {
-  const { port, outcomes } = await serve(t, () => [Buffer.from('enough')], { unreadGraceMs: 300 })
-  const socket = connect(port, 'localhost')
-  let heard = ''
-  socket.on('data', (chunk: Buffer) => { heard += chunk.toString() })
-  socket.on('error', () => undefined)
-  socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome')
-  await delay(100)
-  t.match(heard, /enough/)
-  t.match(await outcomes[0], { outcome: 'sent', bytes: 6 })
-  const closed = once(socket, 'close')
-  t.match(await Promise.race([closed.then(() => 'closed'), delay(3_000, 'open', { ref: false })]), 'closed')
-})
+t.test(
+  'an answer that did not need the request is sent, and the rest of the request holds the connection for a moment only',
+  { timeout: 15_000 },
+  async (t) => {
+    const { port, outcomes } = await serve(t, () => [Buffer.from('enough')], { unreadGraceMs: 300 })
+    const socket = connect(port, 'localhost')
+    let heard = ''
+    socket.on('data', (chunk: Buffer) => {
+      heard += chunk.toString()
+    })
+    socket.on('error', () => undefined)
+    socket.write('POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nsome')
+    await delay(100)
+    t.match(heard, /enough/)
+    t.match(await outcomes[0], { outcome: 'sent', bytes: 6 })
+    const closed = once(socket, 'close')
+    t.match(await Promise.race([closed.then(() => 'closed'), delay(3_000, 'open', { ref: false })]), 'closed')
+  },
+)

@@ -21,7 +21,7 @@ async function statuses(request: InjectOptions & { readonly url: string }): Prom
   const seen: number[] = []
   for (const caller of callers) {
     const { app } = changes ? createPeopledHub() : shared
-    const { statusCode } = await app.inject({ ...request, headers: { ...request.headers as Record<string, string>, ...authorizationOf(caller) } })
+    const { statusCode } = await app.inject({ ...request, headers: { ...(request.headers as Record<string, string>), ...authorizationOf(caller) } })
     seen.push(statusCode)
   }
   return seen.join(' ')
@@ -31,12 +31,28 @@ const upload = { method: 'POST', payload: '0000', headers: { 'content-type': 'ap
 const receive = { method: 'POST', payload: '0000', headers: { 'content-type': 'application/x-git-receive-pack-request' } } as const
 
 /*                                                        anonymous wrong fine stranger ownerReads owner adminReads admin */
-const reads = { Open: '200 401 200 200 200 200 200 200', secret: '401 401 404 404 200 200 200 200', absent: '401 401 404 404 404 404 404 404', gated: '401 401 403 403 200 200 200 200', off: '403 401 403 403 403 403 200 200' }
-const writes = { Open: '401 401 403 403 403 200 403 200', secret: '401 401 404 404 403 200 403 200', absent: '401 401 404 404 404 404 404 404', gated: '401 401 403 403 403 200 403 200', off: '403 401 403 403 403 403 403 200' }
+const reads = {
+  Open: '200 401 200 200 200 200 200 200',
+  secret: '401 401 404 404 200 200 200 200',
+  absent: '401 401 404 404 404 404 404 404',
+  gated: '401 401 403 403 200 200 200 200',
+  off: '403 401 403 403 403 403 200 200',
+}
+const writes = {
+  Open: '401 401 403 403 403 200 403 200',
+  secret: '401 401 404 404 403 200 403 200',
+  absent: '401 401 404 404 404 404 404 404',
+  gated: '401 401 403 403 403 200 403 200',
+  off: '403 401 403 403 403 403 403 200',
+}
 const lfs = Object.fromEntries(Object.entries(reads).map(([name, row]) => [name, row.replaceAll('200', '501')]))
 
 t.test('every route about a repository decides the same way, for every caller and kind of repository', async (t) => {
-  const routes: readonly [name: string, request: (base: string, name: string) => InjectOptions & { readonly url: string }, expected: Record<string, string>][] = [
+  const routes: readonly [
+    name: string,
+    request: (base: string, name: string) => InjectOptions & { readonly url: string },
+    expected: Record<string, string>,
+  ][] = [
     ['fetch: info/refs', (base, name) => ({ url: `${base}/alice/${name}/info/refs?service=git-upload-pack` }), reads],
     ['fetch: info/refs with .git', (base, name) => ({ url: `${base}/alice/${name}.git/info/refs?service=git-upload-pack&x=1` }), reads],
     ['push: info/refs', (base, name) => ({ url: `${base}/alice/${name}/info/refs?service=git-receive-pack` }), writes],
@@ -57,7 +73,11 @@ t.test('every route about a repository decides the same way, for every caller an
     }
   }
   for (const [name, row] of Object.entries({ ...writes, off: '401 401 403 403 403 200 403 200' })) {
-    t.equal(await statuses({ method: 'DELETE', url: '/api/repos/delete', payload: { name, organization: 'alice', type: 'dataset' } }), row, `delete ${name}`)
+    t.equal(
+      await statuses({ method: 'DELETE', url: '/api/repos/delete', payload: { name, organization: 'alice', type: 'dataset' } }),
+      row,
+      `delete ${name}`,
+    )
   }
 })
 
@@ -65,11 +85,23 @@ t.test('routes about namespaces and the hub', async (t) => {
   const table: readonly [label: string, request: InjectOptions & { readonly url: string }, row: string][] = [
     ['whoami', { url: '/api/whoami-v2' }, '401 401 200 200 200 200 200 200'],
     ['create in the own namespace', { method: 'POST', url: '/api/repos/create', payload: { name: 'new' } }, '401 401 403 200 403 200 403 200'],
-    ['create in the namespace of alice', { method: 'POST', url: '/api/repos/create', payload: { name: 'new', organization: 'alice' } }, '401 401 403 403 403 200 403 200'],
-    ['create where nobody is', { method: 'POST', url: '/api/repos/create', payload: { name: 'new', organization: 'nobody' } }, '401 401 403 403 403 403 403 403'],
+    [
+      'create in the namespace of alice',
+      { method: 'POST', url: '/api/repos/create', payload: { name: 'new', organization: 'alice' } },
+      '401 401 403 403 403 200 403 200',
+    ],
+    [
+      'create where nobody is',
+      { method: 'POST', url: '/api/repos/create', payload: { name: 'new', organization: 'nobody' } },
+      '401 401 403 403 403 403 403 403',
+    ],
     ['create empty', { method: 'POST', url: '/api/cairn/repos', payload: { id: 'alice/new', empty: true } }, '401 401 403 403 403 200 403 200'],
     ['create a user', { method: 'POST', url: '/api/cairn/users', payload: { name: 'carol' } }, '401 401 403 403 403 403 403 200'],
-    ['create a token for alice', { method: 'POST', url: '/api/cairn/users/alice/tokens', payload: { role: 'read' } }, '401 401 403 403 403 200 403 200'],
+    [
+      'create a token for alice',
+      { method: 'POST', url: '/api/cairn/users/alice/tokens', payload: { role: 'read' } },
+      '401 401 403 403 403 200 403 200',
+    ],
     ['create a token for nobody', { method: 'POST', url: '/api/cairn/users/nobody/tokens' }, '401 401 403 403 403 403 403 404'],
     ['health', { url: '/healthz' }, '200 200 200 200 200 200 200 200'],
     ['ready', { url: '/readyz' }, '200 200 200 200 200 200 200 200'],
@@ -81,12 +113,19 @@ t.test('routes about namespaces and the hub', async (t) => {
 t.test('what is private and what is absent are refused in the same words', async (t) => {
   const { app } = createPeopledHub()
   for (const headers of [{}, { authorization: 'Bearer hf_stranger' }]) {
-    for (const path of ['/NAME/info/refs?service=git-upload-pack', '/datasets/NAME/info/refs?service=git-receive-pack', '/NAME.git/info/lfs/locks', '/api/models/NAME']) {
-      const [there, absent, reserved] = await Promise.all(['alice/secret', 'alice/absent', 'settings/x'].map(async (name) => {
-        const { statusCode, headers: answered, body } = await app.inject({ url: path.replace('NAME', name), headers })
-        const { 'x-request-id': _, date: _date, ...rest } = answered
-        return { statusCode, headers: rest, body: body.replace(/"request_id":"[^"]*"/, '') }
-      }))
+    for (const path of [
+      '/NAME/info/refs?service=git-upload-pack',
+      '/datasets/NAME/info/refs?service=git-receive-pack',
+      '/NAME.git/info/lfs/locks',
+      '/api/models/NAME',
+    ]) {
+      const [there, absent, reserved] = await Promise.all(
+        ['alice/secret', 'alice/absent', 'settings/x'].map(async (name) => {
+          const { statusCode, headers: answered, body } = await app.inject({ url: path.replace('NAME', name), headers })
+          const { 'x-request-id': _, date: _date, ...rest } = answered
+          return { statusCode, headers: rest, body: body.replace(/"request_id":"[^"]*"/, '') }
+        }),
+      )
       t.same(there, absent, path)
       t.same(reserved, absent, path)
     }
@@ -103,33 +142,70 @@ t.test('refusals carry what clients look for', async (t) => {
   const json = 'application/json; charset=utf-8'
   const as = (token: string) => ({ authorization: `Bearer ${token}` })
   t.same(await pick({ url: '/api/models/alice/secret' }), {
-    statusCode: 401, code: 'RepoNotFound', message: 'Invalid username or password.', challenge: 'Basic realm="Cairn"', type: json,
+    statusCode: 401,
+    code: 'RepoNotFound',
+    message: 'Invalid username or password.',
+    challenge: 'Basic realm="Cairn"',
+    type: json,
     body: '{"error":"Invalid username or password."}',
   })
   t.same(await pick({ url: '/api/models/alice/secret', headers: as('hf_stranger') }), {
-    statusCode: 404, code: 'RepoNotFound', message: 'Repository not found', challenge: undefined, type: json, body: '{"error":"Repository not found"}',
+    statusCode: 404,
+    code: 'RepoNotFound',
+    message: 'Repository not found',
+    challenge: undefined,
+    type: json,
+    body: '{"error":"Repository not found"}',
   })
   t.same(await pick({ url: '/api/models/alice/open', headers: as('hf_wrong') }), {
-    statusCode: 401, code: undefined, message: 'Invalid credentials in Authorization header', challenge: 'Basic realm="Cairn"', type: json,
+    statusCode: 401,
+    code: undefined,
+    message: 'Invalid credentials in Authorization header',
+    challenge: 'Basic realm="Cairn"',
+    type: json,
     body: '{"error":"Invalid credentials in Authorization header"}',
   })
   t.same(await pick({ url: '/api/models/alice/open/revision/no%2Fsuch' }), {
-    statusCode: 404, code: 'RevisionNotFound', message: 'Invalid rev id: no/such', challenge: undefined, type: json, body: '{"error":"Invalid rev id: no/such"}',
+    statusCode: 404,
+    code: 'RevisionNotFound',
+    message: 'Invalid rev id: no/such',
+    challenge: undefined,
+    type: json,
+    body: '{"error":"Invalid rev id: no/such"}',
   })
   t.equal((await pick({ url: '/api/models/alice/gated', headers: as('hf_stranger') })).code, 'GatedRepo')
   t.equal((await pick({ url: '/api/models/alice/off', headers: as('hf_stranger') })).message, 'Access to this resource is disabled.')
   t.same(await pick({ url: '/alice/secret/info/refs?service=git-upload-pack' }), {
-    statusCode: 401, code: 'RepoNotFound', message: 'Invalid username or password.', challenge: 'Basic realm="Cairn"', type: 'text/plain; charset=utf-8',
+    statusCode: 401,
+    code: 'RepoNotFound',
+    message: 'Invalid username or password.',
+    challenge: 'Basic realm="Cairn"',
+    type: 'text/plain; charset=utf-8',
     body: 'Invalid username or password.\n',
   })
-  t.match(await pick({ url: '/alice/secret.git/info/lfs/locks' }), { statusCode: 401, lfs: 'Basic realm="Cairn"', type: 'application/vnd.git-lfs+json' })
-  const lfs = await pick({ method: 'POST', url: '/spaces/alice/open/info/lfs/objects/batch', payload: '{}', headers: { 'content-type': 'application/vnd.git-lfs+json' } })
+  t.match(await pick({ url: '/alice/secret.git/info/lfs/locks' }), {
+    statusCode: 401,
+    lfs: 'Basic realm="Cairn"',
+    type: 'application/vnd.git-lfs+json',
+  })
+  const lfs = await pick({
+    method: 'POST',
+    url: '/spaces/alice/open/info/lfs/objects/batch',
+    payload: '{}',
+    headers: { 'content-type': 'application/vnd.git-lfs+json' },
+  })
   t.match(lfs, { statusCode: 501, type: 'application/vnd.git-lfs+json' })
   t.equal(JSON.parse(lfs.body).message, 'this hub does not store large files yet: Git LFS is not supported')
-  t.match(await pick({ method: 'DELETE', url: '/api/repos/delete', payload: { name: 'x' }, headers: as('hf_owner') }), { statusCode: 404, code: 'RepoNotFound' })
-  t.match(await pick({ method: 'DELETE', url: '/api/repos/delete', payload: { name: 'alice/open/more' }, headers: as('hf_owner') }), { statusCode: 404 })
+  t.match(await pick({ method: 'DELETE', url: '/api/repos/delete', payload: { name: 'x' }, headers: as('hf_owner') }), {
+    statusCode: 404,
+    code: 'RepoNotFound',
+  })
+  t.match(await pick({ method: 'DELETE', url: '/api/repos/delete', payload: { name: 'alice/open/more' }, headers: as('hf_owner') }), {
+    statusCode: 404,
+  })
   t.match(await pick({ url: '/alice/open/info/refs?service=git-receive-pack', headers: as('hf_ownerReads') }), {
-    statusCode: 403, body: "this token may not do that (content.write): use one with the role 'write'\n",
+    statusCode: 403,
+    body: "this token may not do that (content.write): use one with the role 'write'\n",
   })
 })
 
@@ -139,7 +215,17 @@ t.test('no credentials but good ones count as signed in', async (t) => {
   t.equal(await status('Bearer hf_owner'), 200)
   t.equal(await status('bearer  hf_owner '), 200)
   t.equal(await status(basic('hf_owner')), 200)
-  for (const wrong of ['', 'Bearer', 'Bearer ', 'hf_owner', 'Digest hf_owner', 'Basic !!!', `Basic ${Buffer.from('hf_owner').toString('base64')}`, basic(''), `Bearer ${'x'.repeat(600)}`]) {
+  for (const wrong of [
+    '',
+    'Bearer',
+    'Bearer ',
+    'hf_owner',
+    'Digest hf_owner',
+    'Basic !!!',
+    `Basic ${Buffer.from('hf_owner').toString('base64')}`,
+    basic(''),
+    `Bearer ${'x'.repeat(600)}`,
+  ]) {
     t.equal(await status(wrong), 401, JSON.stringify(wrong))
   }
 })
@@ -166,9 +252,11 @@ t.test('git addresses that are none', async (t) => {
 
 t.test('an advertisement has the right type, protocol and headers', async (t) => {
   const { app } = createPeopledHub()
-  const get = (service: string, protocol?: string) => app.inject({
-    url: `/alice/Open/info/refs?service=${service}`, headers: { authorization: basic('hf_owner'), ...(protocol === undefined ? {} : { 'git-protocol': protocol }) },
-  })
+  const get = (service: string, protocol?: string) =>
+    app.inject({
+      url: `/alice/Open/info/refs?service=${service}`,
+      headers: { authorization: basic('hf_owner'), ...(protocol === undefined ? {} : { 'git-protocol': protocol }) },
+    })
   const v0 = await get('git-upload-pack')
   t.equal(v0.headers['content-type'], 'application/x-git-upload-pack-advertisement')
   t.equal(v0.headers['cache-control'], 'no-cache, max-age=0, must-revalidate')
@@ -185,11 +273,18 @@ t.test('an advertisement has the right type, protocol and headers', async (t) =>
 
 t.test('the probe before a chunked body is answered, and what is wrong with a request is said in pkt-lines', async (t) => {
   const { app } = createPeopledHub()
-  const probe = await app.inject({ ...receive, url: '/alice/open/git-receive-pack', headers: { ...receive.headers, authorization: basic('hf_owner') } })
+  const probe = await app.inject({
+    ...receive,
+    url: '/alice/open/git-receive-pack',
+    headers: { ...receive.headers, authorization: basic('hf_owner') },
+  })
   t.match(probe, { statusCode: 200, body: '0000', headers: { 'content-type': 'application/x-git-receive-pack-result' } })
   const post = (payload: string | Buffer, headers: Record<string, string> = {}) =>
     app.inject({ method: 'POST', url: '/alice/open/git-upload-pack', payload, headers: { ...upload.headers, ...headers } })
-  t.match(await post('0032want 1111111111111111111111111111111111111111\n00000009done\n'), { statusCode: 200, body: /^[0-9a-f]{4}ERR .*not our ref 1{40}/ })
+  t.match(await post('0032want 1111111111111111111111111111111111111111\n00000009done\n'), {
+    statusCode: 200,
+    body: /^[0-9a-f]{4}ERR .*not our ref 1{40}/,
+  })
   t.match(await post('this is no pkt-line'), { statusCode: 200, body: /^[0-9a-f]{4}ERR / })
   t.equal((await post('not gzip', { 'content-encoding': 'gzip' })).statusCode, 400)
   t.equal((await post('x', { 'content-encoding': 'br' })).statusCode, 415)
@@ -199,43 +294,94 @@ t.test('whoami, create and info answer in the shapes clients read', async (t) =>
   const { app } = createPeopledHub()
   const headers = { authorization: 'Bearer hf_owner' }
   t.same((await app.inject({ url: '/api/whoami-v2', headers })).json(), {
-    type: 'user', id: '000000000000000000000002', name: 'Alice', fullname: 'Alice', email: null, emailVerified: false, canPay: false, isPro: false,
-    periodEnd: null, avatarUrl: '', orgs: [],
+    type: 'user',
+    id: '000000000000000000000002',
+    name: 'Alice',
+    fullname: 'Alice',
+    email: null,
+    emailVerified: false,
+    canPay: false,
+    isPro: false,
+    periodEnd: null,
+    avatarUrl: '',
+    orgs: [],
     auth: { type: 'access_token', accessToken: { displayName: 'laptop', role: 'write', createdAt: '2026-01-02T03:04:05.678Z' } },
   })
-  const create = (payload: object) => app.inject({ method: 'POST', url: '/api/repos/create', headers: { ...headers, host: '127.0.0.1:8080' }, payload })
+  const create = (payload: object) =>
+    app.inject({ method: 'POST', url: '/api/repos/create', headers: { ...headers, host: '127.0.0.1:8080' }, payload })
   t.same((await create({ name: 'tiny', organization: null, type: 'dataset', private: true })).json(), {
-    url: 'http://127.0.0.1:8080/datasets/Alice/tiny', name: 'Alice/tiny', id: '00000000000000000000000d',
+    url: 'http://127.0.0.1:8080/datasets/Alice/tiny',
+    name: 'Alice/tiny',
+    id: '00000000000000000000000d',
   })
   t.match(await create({ name: 'TINY', type: 'dataset' }).then((answer) => ({ ...answer.json(), status: answer.statusCode })), {
-    status: 409, error: 'You already created this dataset repo', url: 'http://127.0.0.1:8080/datasets/Alice/TINY',
+    status: 409,
+    error: 'You already created this dataset repo',
+    url: 'http://127.0.0.1:8080/datasets/Alice/TINY',
   })
   t.equal((await create({ name: 'alice/by-id' })).json().url, 'http://127.0.0.1:8080/Alice/by-id')
   t.equal((await create({ name: 'space', type: 'space' })).statusCode, 200, 'a space without sdk')
-  for (const wrong of [{}, { name: '' }, { name: 'a--b' }, { name: 'x.git' }, { name: '.x' }, { name: 'a/b/c', organization: null }, { name: 'x', type: 'kernel' }, { name: 'x', visibility: 'protected' }, { name: 'x', files: [{ path: 'a', content: '%' }] }]) {
+  for (const wrong of [
+    {},
+    { name: '' },
+    { name: 'a--b' },
+    { name: 'x.git' },
+    { name: '.x' },
+    { name: 'a/b/c', organization: null },
+    { name: 'x', type: 'kernel' },
+    { name: 'x', visibility: 'protected' },
+    { name: 'x', files: [{ path: 'a', content: '%' }] },
+  ]) {
     const { statusCode, headers: answered } = await create(wrong)
-    t.ok(statusCode === 400 || (statusCode === 403 && 'organization' in wrong), `${JSON.stringify(wrong)}: ${statusCode} ${String(answered['x-error-message'])}`)
+    t.ok(
+      statusCode === 400 || (statusCode === 403 && 'organization' in wrong),
+      `${JSON.stringify(wrong)}: ${statusCode} ${String(answered['x-error-message'])}`,
+    )
   }
 
   const info = await app.inject({ url: '/api/datasets/ALICE/TINY?blobs=True', headers })
   t.same(info.json(), {
-    _id: '00000000000000000000000d', id: 'Alice/tiny', author: 'Alice', sha: null, lastModified: '2026-01-02T03:04:05.678Z', createdAt: '2026-01-02T03:04:05.678Z',
-    private: true, gated: false, downloads: 0, disabled: false, likes: 0, tags: [], usedStorage: 0, siblings: [],
+    _id: '00000000000000000000000d',
+    id: 'Alice/tiny',
+    author: 'Alice',
+    sha: null,
+    lastModified: '2026-01-02T03:04:05.678Z',
+    createdAt: '2026-01-02T03:04:05.678Z',
+    private: true,
+    gated: false,
+    downloads: 0,
+    disabled: false,
+    likes: 0,
+    tags: [],
+    usedStorage: 0,
+    siblings: [],
   })
   t.same((await app.inject({ url: '/api/datasets/alice/tiny?expand=sha&expand[]=likes,private', headers })).json(), {
-    _id: '00000000000000000000000d', id: 'Alice/tiny', sha: null, likes: 0, private: true,
+    _id: '00000000000000000000000d',
+    id: 'Alice/tiny',
+    sha: null,
+    likes: 0,
+    private: true,
   })
   const unknown = await app.inject({ url: '/api/spaces/alice/open?expand=foo' })
   t.equal(unknown.statusCode, 400)
-  t.equal(unknown.json().error, '"expand" must be one of [author, cardData, createdAt, datasets, disabled, gitalyUid, lastModified, likes, models, private, '
-    + 'region, resourceGroup, runtime, sdk, sha, siblings, subdomain, tags, trendingScore, usedStorage, xetEnabled]')
+  t.equal(
+    unknown.json().error,
+    '"expand" must be one of [author, cardData, createdAt, datasets, disabled, gitalyUid, lastModified, likes, models, private, ' +
+      'region, resourceGroup, runtime, sdk, sha, siblings, subdomain, tags, trendingScore, usedStorage, xetEnabled]',
+  )
   t.equal((await app.inject({ url: '/api/models/alice/open/revision/refs/pr/1' })).statusCode, 200, 'a revision with bare slashes')
 })
 
 t.test('users and tokens are made for admins, and a token for whom it is for', async (t) => {
   const { app } = createPeopledHub()
   const post = (url: string, payload: object | string | undefined, token = 'hf_admin') =>
-    app.inject({ method: 'POST', url, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, ...(payload === undefined ? {} : { payload }) })
+    app.inject({
+      method: 'POST',
+      url,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(payload === undefined ? {} : { payload }),
+    })
   t.same((await post('/api/cairn/users', { name: 'carol', admin: true })).json(), { id: '000000000000000000000004', name: 'carol', admin: true })
   t.equal((await post('/api/cairn/users', { name: 'CAROL' })).statusCode, 409)
   t.equal((await post('/api/cairn/users', { name: 'x', root: true })).statusCode, 400)
@@ -264,7 +410,10 @@ t.test('with a public address every link uses it, and its path stands in front o
   const { app } = createPeopledHub({ publicUrl: 'https://hub.example/ml/' })
   for (const prefix of ['', '/ml']) {
     const { statusCode, body } = await app.inject({
-      method: 'POST', url: `${prefix}/api/repos/create`, headers: { authorization: 'Bearer hf_owner', host: 'whatever' }, payload: { name: `x${prefix.length}` },
+      method: 'POST',
+      url: `${prefix}/api/repos/create`,
+      headers: { authorization: 'Bearer hf_owner', host: 'whatever' },
+      payload: { name: `x${prefix.length}` },
     })
     t.equal(statusCode, 200)
     t.equal(JSON.parse(body).url, `https://hub.example/ml/Alice/x${prefix.length}`)

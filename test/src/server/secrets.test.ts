@@ -7,7 +7,13 @@ t.test('the first start makes secrets that only their owner reads; later ones ke
   const dataDirectory = join(t.testdir(), 'deep', 'data')
   const options = { dataDirectory, embedded: true, adminToken: undefined, secretKey: undefined }
   const first = await ensureSecrets(options)
-  t.match(first, { adminToken: /^hf_[A-Za-z0-9]{37}$/, secretKey: /^[A-Za-z0-9_-]{43}$/, hubId: /^[0-9a-f-]{36}$/, adminTokenPath: join(dataDirectory, 'admin-token'), firstStart: true })
+  t.match(first, {
+    adminToken: /^hf_[A-Za-z0-9]{37}$/,
+    secretKey: /^[A-Za-z0-9_-]{43}$/,
+    hubId: /^[0-9a-f-]{36}$/,
+    adminTokenPath: join(dataDirectory, 'admin-token'),
+    firstStart: true,
+  })
   t.same(readdirSync(dataDirectory).toSorted(), ['admin-token', 'hub-id', 'secret-key'], 'and nothing is left lying about')
   for (const name of ['admin-token', 'secret-key']) t.equal(statSync(join(dataDirectory, name)).mode & 0o777, 0o600, name)
   t.equal(readFileSync(join(dataDirectory, 'admin-token'), 'utf8'), `${first.adminToken}\n`)

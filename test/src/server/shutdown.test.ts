@@ -13,12 +13,19 @@ async function serve(t: Test, closeGraceMs: number) {
   let finish = () => {}
   const app = fastify()
   app.get('/slow', async () => {
-    await new Promise<void>((resolve) => { finish = resolve })
+    await new Promise<void>((resolve) => {
+      finish = resolve
+    })
     return 'done'
   })
   app.get('/quick', async () => 'quick')
   await app.listen({ port: 0 })
-  const shutdown = createShutdown({ app, closeGraceMs, closeServices: async () => void steps.push('services'), log: (_fields, phrase) => steps.push(phrase) })
+  const shutdown = createShutdown({
+    app,
+    closeGraceMs,
+    closeServices: async () => void steps.push('services'),
+    log: (_fields, phrase) => steps.push(phrase),
+  })
   t.teardown(() => {
     finish()
     app.server.closeAllConnections()
@@ -40,7 +47,7 @@ t.test('what is under way ends, nothing new begins, and the rest is closed after
   t.equal(shutdown.stopping, true)
   await t.rejects(fetch(`${url}/quick`))
   finish()
-  const [response] = await answered as [IncomingMessage]
+  const [response] = (await answered) as [IncomingMessage]
   t.equal(response.statusCode, 200)
   response.resume()
   await stopped
@@ -68,10 +75,20 @@ t.test('asked twice, it hurries', async (t) => {
 t.test('no secret reaches the log', async (t) => {
   const lines: string[] = []
   const log = createLogger({ destination: { write: (line) => void lines.push(line) } })
-  log.info({ headers: { authorization: 'Bearer hf_secret', cookie: 'hf_secret', 'set-cookie': 'hf_secret' }, token: 'hf_secret', config: { secretKey: 'hf_secret', password: 'hf_secret' } }, 'seen')
+  log.info(
+    {
+      headers: { authorization: 'Bearer hf_secret', cookie: 'hf_secret', 'set-cookie': 'hf_secret' },
+      token: 'hf_secret',
+      config: { secretKey: 'hf_secret', password: 'hf_secret' },
+    },
+    'seen',
+  )
   log.error({ err: Object.assign(new Error('x'), { connection: { password: 'hf_secret' } }) }, 'failed')
   t.equal(lines.length, 2)
   t.notMatch(lines.join(''), 'hf_secret')
   t.match(JSON.parse(lines[0]!), { level: 30, msg: 'seen', token: '[redacted]' })
-  t.equal(redactUrl('/x?a=1&access_token=hf_s&X-Amz-Signature=hf_s&b=2&key=hf_s'), '/x?a=1&access_token=[redacted]&X-Amz-Signature=[redacted]&b=2&key=[redacted]')
+  t.equal(
+    redactUrl('/x?a=1&access_token=hf_s&X-Amz-Signature=hf_s&b=2&key=hf_s'),
+    '/x?a=1&access_token=[redacted]&X-Amz-Signature=[redacted]&b=2&key=[redacted]',
+  )
 })

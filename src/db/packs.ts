@@ -1,0 +1,114 @@
+import type { Queryable, Transaction } from './pool.js'
+import { named, sql } from './sql.js'
+
+/** What a snapshot is made under. */
+export interface SnapshotRow {
+  readonly refsVer: number
+  readonly packsVer: number
+  readonly gcEpoch: number
+  readonly purgeEpoch: number
+  /** Full ref name, bytes. */
+  readonly headRef: Buffer
+}
+
+/** Undefined: there is no such repository. Hidden and deleted ones are found. */
+export async function findSnapshotRow(db: Queryable, repoId: number): Promise<SnapshotRow | undefined> {
+  const [row] = await db.query<{ refs_ver: number; packs_ver: number; gc_epoch: number; purge_epoch: number; head_ref: Buffer }>(
+    named(
+      'find-snapshot-row',
+      sql`
+    SELECT refs_ver, packs_ver, gc_epoch, purge_epoch, head_ref FROM repositories WHERE id = ${repoId}`,
+    ),
+  )
+  return row && { refsVer: row.refs_ver, packsVer: row.packs_ver, gcEpoch: row.gc_epoch, purgeEpoch: row.purge_epoch, headRef: row.head_ref }
+}
+
+export interface PackRow {
+  readonly id: number
+  readonly sha256: Buffer
+  readonly bytes: number
+  readonly objects: number
+  readonly class: 0 | 1 | 2 | 3
+  readonly state: 'live' | 'garbage' | 'retired'
+  readonly roots: Buffer | null
+  readonly external: boolean
+  /** Null: the pack is inline. */
+  readonly tblSha256: Buffer | null
+}
+
+/**
+ * The packs of a repository whose rows changed after version `sinceVer`, oldest first; from 0 on, all there are.
+ * Retired ones are told only to who may know them already.
+ */
+export async function listChangedPacks(db: Queryable, repoId: number, sinceVer: number): Promise<PackRow[]> {
+  const rows = await db.query<Omit<PackRow, 'tblSha256'> & { tbl_sha256: Buffer | null }>(
+    named(
+      'list-changed-packs',
+      sql`
+    SELECT id, sha256, bytes, objects, class, state, roots, external, tbl_sha256 FROM packs
+    WHERE repo_id = ${repoId} AND changed_ver > ${sinceVer} AND (${sinceVer}::bigint > 0 OR state <> 'retired')
+    ORDER BY id`,
+    ),
+  )
+  return rows.map(({ tbl_sha256, ...row }) => ({ ...row, tblSha256: tbl_sha256 }))
+}
+
+export interface InlineRow {
+  readonly packId: number
+  readonly pack: Buffer
+  readonly tbl: Buffer
+}
+
+/** The bytes of inline packs, in no order. Ask for few at a time: each may have 128 KiB and a table. */
+export async function readInline(db: Queryable, packIds: readonly number[]): Promise<InlineRow[]> {
+  if (packIds.length === 0) return []
+  const rows = await db.query<{ pack_id: number; pack: Buffer; tbl: Buffer }>(
+    named(
+      'read-inline',
+      sql`
+    SELECT pack_id, pack, tbl FROM pack_inline WHERE pack_id = ANY (${packIds}::bigint[])`,
+    ),
+  )
+  return rows.map(({ pack_id, pack, tbl }) => ({ packId: pack_id, pack, tbl }))
+}
+
+export interface NewPack {
+  readonly repoId: number
+  readonly updateId: string
+  readonly sha256: Uint8Array
+  readonly sha1: Uint8Array
+  readonly bytes: number
+  readonly objects: number
+  readonly class: 0 | 1 | 2 | 3
+  readonly source: 'receive' | 'api' | 'fold' | 'gc' | 'copy'
+  readonly roots: Uint8Array | null
+  readonly external: boolean
+  /** packs_ver of the repository once this transaction is committed. */
+  readonly changedVer: number
+  readonly stored:
+    | { readonly kind: 'inline'; readonly pack: Uint8Array; readonly idx: Uint8Array; readonly tbl: Uint8Array }
+    | { readonly kind: 'blobs'; readonly idxSha256: Uint8Array; readonly revSha256: Uint8Array; readonly tblSha256: Uint8Array }
+}
+
+/**
+ * Adds a pack to a locked repository. One that is live there already stays as it is, except that it gets the more visible class
+ * (`inserted` false): two pushes of the same bytes are one pack.
+ */
+export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ readonly packId: number; readonly inserted: boolean }> {
+  const { stored } = pack
+  const sidecars = stored.kind === 'blobs' ? stored : undefined
+  const [row] = await tx.query<{ id: number; inserted: boolean }>(sql`
+    INSERT INTO packs (repo_id, sha256, sha1, bytes, objects, class, source, roots, external, idx_sha256, rev_sha256, tbl_sha256, update_id, changed_ver)
+    VALUES (
+      ${pack.repoId}, ${pack.sha256}, ${pack.sha1}, ${pack.bytes}, ${pack.objects}, ${pack.class}, ${pack.source}, ${pack.roots}, ${pack.external},
+      ${sidecars?.idxSha256 ?? null}, ${sidecars?.revSha256 ?? null}, ${sidecars?.tblSha256 ?? null}, ${pack.updateId}::uuid, ${pack.changedVer})
+    ON CONFLICT (repo_id, sha256) WHERE state = 'live' DO UPDATE SET
+      class = LEAST(packs.class, EXCLUDED.class),
+      changed_ver = CASE WHEN EXCLUDED.class < packs.class THEN EXCLUDED.changed_ver ELSE packs.changed_ver END
+    RETURNING id, update_id = ${pack.updateId}::uuid AS inserted`)
+  const { id: packId, inserted } = row!
+  if (inserted && stored.kind === 'inline') {
+    await tx.execute(sql`INSERT INTO pack_inline (pack_id, pack, idx, tbl) VALUES (${packId}, ${stored.pack}, ${stored.idx}, ${stored.tbl})`)
+  }
+  return { packId, inserted }
+}

@@ -1,0 +1,246 @@
+import { packOf, rankOf, type Entry, type FindUse, type PackView, type RefTable } from '../../protocol/ports.js'
+import { ObjectTable } from '../../protocol/pack/object-table.js'
+import type { ObjectType } from '../../protocol/types.js'
+import { ProtocolError } from '../../protocol/errors.js'
+import type { RepoVersions } from '../db/versions.js'
+import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
+import type { PackBytes, PackFiles } from './pack-file.js'
+import { RefList } from './ref-list.js'
+
+export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEpoch' | 'purgeEpoch'>
+
+/** A pack of a snapshot. Its place in `packs` is its ordinal. */
+export interface SnapshotPack {
+  readonly id: number
+  readonly sha256: Uint8Array
+  /** Visibility: 0 heads and tags, 1 other visible refs, 2 hidden refs, 3 garbage. */
+  readonly class: 0 | 1 | 2 | 3
+  readonly bytes: number
+  readonly objects: number
+  /** Sorted oids that nothing in the pack refers to, 20 bytes each; null: too many of them. */
+  readonly roots: Uint8Array | null
+  /** True: it refers to objects outside itself. */
+  readonly external: boolean
+  readonly where: 'inline' | 'file' | 'remote'
+}
+
+/** One repository, frozen: what `PackView` promises, and what it was made of. */
+export interface Snapshot extends PackView {
+  readonly repoId: number
+  readonly versions: SnapshotVersions
+  readonly packs: readonly SnapshotPack[]
+  /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
+  toMessage(): SnapshotMessage
+}
+
+/** A pack of the BlobStore, open. */
+export interface StoredPack {
+  readonly table: ObjectTable
+  readonly bytes: PackBytes
+  readonly credit: boolean
+  /** Null: only this thread can read it. */
+  readonly path: string | null
+}
+
+/** All packs of one moment. Ordinals: stored packs in the order they are searched, then inline ones, oldest first. */
+export interface PackSet {
+  readonly packs: readonly SnapshotPack[]
+  /** Those that may be relied on come first. */
+  readonly stored: readonly StoredPack[]
+  readonly inline: InlineIndex
+  /** Inline number of each ordinal after the stored packs. */
+  readonly numbers: Int32Array
+  /** Ordinal of each inline number, -1: not in this set. */
+  readonly ordinals: Int32Array
+  /** By inline number: 1 when it may be relied on. */
+  readonly credit: Uint8Array
+  /** Stored packs that may be relied on. */
+  readonly creditStored: number
+  /** Every pack may be relied on: nothing has to be searched twice. */
+  readonly allCredit: boolean
+}
+
+/** Cloneable: shared memory, paths, numbers. Shared memory must not go into a transfer list. */
+export interface SnapshotMessage {
+  readonly repoId: number
+  readonly versions: SnapshotVersions
+  readonly refs: SharedArrayBuffer
+  readonly stored: readonly {
+    readonly sha256: Uint8Array
+    readonly table: Uint8Array
+    readonly packBytes: number
+    readonly credit: boolean
+    readonly path: string | null
+  }[]
+  readonly inline: Omit<InlineIndex, 'tables'>
+  readonly numbers: Int32Array
+  readonly ordinals: Int32Array
+  readonly credit: Uint8Array
+  readonly creditStored: number
+  readonly allCredit: boolean
+}
+
+const high = 2 ** 32
+
+/** Lookups over a PackSet. All that a thread needs of a repository. */
+export class PackSetView implements PackView {
+  readonly refs: RefTable
+  readonly packCount: number
+  readonly #set: PackSet
+  readonly #reader: InlineReader
+  readonly #release: () => void
+  readonly #storedCount: number
+  readonly #hit: InlineHit = { number: 0, row: 0 }
+
+  constructor(refs: RefTable, set: PackSet, reader: InlineReader, release: () => void) {
+    this.refs = refs
+    this.#set = set
+    this.#reader = reader
+    this.#release = release
+    this.#storedCount = set.stored.length
+    this.packCount = this.#storedCount + set.numbers.length
+  }
+
+  objectsIn(pack: number): number {
+    return this.#table(pack).count
+  }
+
+  /** What may be relied on is found first, whatever it is wanted for. */
+  find(oid: Uint8Array, use: FindUse): Entry {
+    const entry = this.#search(oid, true)
+    return entry !== -1 || use === 'credit' || this.#set.allCredit ? entry : this.#search(oid, false)
+  }
+
+  #search(oid: Uint8Array, creditOnly: boolean): Entry {
+    const { inline, ordinals, credit, stored, creditStored } = this.#set
+    const hit = this.#hit
+    if (findInline(inline, ordinals, credit, oid, creditOnly, hit)) {
+      return ordinals[hit.number]! * high + tableOfNumber(inline, hit.number).rankOfRow(hit.row)
+    }
+    const count = creditOnly ? creditStored : stored.length
+    for (let ordinal = 0; ordinal < count; ordinal++) {
+      const { table } = stored[ordinal]!
+      const row = table.findRow(oid)
+      if (row !== -1) return ordinal * high + table.rankOfRow(row)
+    }
+    return -1
+  }
+
+  oidOf(entry: Entry, into: Uint8Array): void {
+    this.#table(packOf(entry)).oidOfRank(rankOf(entry), into)
+  }
+
+  typeOf(entry: Entry): ObjectType {
+    return this.#table(packOf(entry)).typeOf(rankOf(entry))
+  }
+
+  sizeOf(entry: Entry): number {
+    return this.#table(packOf(entry)).sizeOf(rankOf(entry))
+  }
+
+  offsetOf(entry: Entry): number {
+    return this.#table(packOf(entry)).offsetOf(rankOf(entry))
+  }
+
+  endOf(entry: Entry): number {
+    return this.#table(packOf(entry)).endOf(rankOf(entry))
+  }
+
+  baseOf(entry: Entry): Entry {
+    const pack = packOf(entry)
+    const base = this.#table(pack).baseOf(rankOf(entry))
+    return base === -1 ? -1 : pack * high + base
+  }
+
+  isRefDelta(entry: Entry): boolean {
+    return this.#table(packOf(entry)).isRefDelta(rankOf(entry))
+  }
+
+  read(pack: number, from: number, to: number): Promise<Uint8Array> {
+    if (pack < this.#storedCount) return this.#set.stored[pack]!.bytes.read(from, to)
+    return this.#reader.read(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!, from, to)
+  }
+
+  release(): void {
+    this.#release()
+  }
+
+  #table(pack: number): ObjectTable {
+    if (pack < this.#storedCount) return this.#set.stored[pack]!.table
+    return tableOfNumber(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!)
+  }
+}
+
+export interface SnapshotParts {
+  readonly repoId: number
+  readonly versions: SnapshotVersions
+  readonly refs: RefList
+  readonly set: PackSet
+  readonly reader: InlineReader
+  readonly release: () => void
+}
+
+export class RepoSnapshot extends PackSetView implements Snapshot {
+  readonly repoId: number
+  readonly versions: SnapshotVersions
+  readonly packs: readonly SnapshotPack[]
+  readonly #parts: SnapshotParts
+
+  constructor(parts: SnapshotParts) {
+    super(parts.refs, parts.set, parts.reader, parts.release)
+    this.repoId = parts.repoId
+    this.versions = parts.versions
+    this.packs = parts.set.packs
+    this.#parts = parts
+  }
+
+  toMessage(): SnapshotMessage {
+    const { repoId, versions, refs, set } = this.#parts
+    const { slots, seed, segments, places, path } = set.inline
+    return {
+      repoId,
+      versions,
+      refs: refs.shared,
+      stored: set.stored.map(({ table, bytes, credit, path: file }, ordinal) => ({
+        sha256: set.packs[ordinal]!.sha256,
+        table: table.bytes,
+        packBytes: bytes.bytes,
+        credit,
+        path: file,
+      })),
+      inline: { slots, seed, segments: [...segments], places, path },
+      numbers: set.numbers,
+      ordinals: set.ordinals,
+      credit: set.credit,
+      creditStored: set.creditStored,
+      allCredit: set.allCredit,
+    }
+  }
+}
+
+export interface MessageOptions {
+  /** Bytes of a pack that is not a file here. */
+  readonly openRemote?: (sha256: Uint8Array) => PackBytes
+}
+
+/** The view that a message was made of, in whatever thread. Closes what it opened on `release`; the pins are the sender's. */
+export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, { openRemote }: MessageOptions = {}): PackView {
+  const opened: { drop(): void }[] = []
+  const stored = message.stored.map(({ sha256, table, packBytes, credit, path }): StoredPack => {
+    const name = `pack ${Buffer.from(sha256).toString('hex')}`
+    if (path === null) {
+      if (!openRemote) throw new ProtocolError('corrupt', `${name} is no file here`)
+      return { table: ObjectTable.open(table), bytes: openRemote(sha256), credit, path }
+    }
+    const bytes = files.open({ name, bytes: packBytes, from: path })
+    opened.push(bytes)
+    return { table: ObjectTable.open(table), bytes, credit, path }
+  })
+  const { numbers, ordinals, credit, creditStored, allCredit } = message
+  const reader = new InlineReader(files)
+  const set: PackSet = { packs: [], stored, inline: { ...message.inline, tables: [] }, numbers, ordinals, credit, creditStored, allCredit }
+  return new PackSetView(RefList.fromShared(message.refs), set, reader, () => {
+    for (const bytes of opened) bytes.drop()
+    reader.close()
+  })
+}

@@ -1,0 +1,259 @@
+import { createHash, type Hash } from 'node:crypto'
+import { readSync, writeSync } from 'node:fs'
+import { mkdir, open, readdir, rm, unlink, type FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ProtocolError } from '../../protocol/errors.js'
+import type { ByteSource } from '../../protocol/pack/indexer.js'
+import type { Slices } from '../../protocol/ports.js'
+import { HubError } from '../errors.js'
+
+export interface SpoolOptions {
+  readonly directory: string
+  /** This hub, and this run of it: what other runs of the same hub left behind is rubbish. */
+  readonly hubId: string
+  readonly bootId: string
+  /** Packs of all pushes under way together, bytes. */
+  readonly maxBytes: number
+  readonly maxPackBytes: number
+  /** Up to here a pack stays in memory. */
+  readonly memoryBytes?: number
+}
+
+/** Where packs wait while they are checked. Nobody else sees them, and nothing of them outlives the push. */
+export interface Spool {
+  /** Removes what earlier runs of this hub left. Only for who holds the data lock. */
+  sweep(): Promise<void>
+  /**
+   * Takes in a whole pack.
+   * @throws ProtocolError `too-large`; HubError `storage-full`; whatever the chunks throw. Nothing is left behind then
+   */
+  receive(updateId: string, chunks: AsyncIterable<Uint8Array>): Promise<SpooledPack>
+  /** Bytes held now. */
+  readonly usedBytes: number
+}
+
+export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, memoryBytes = 1024 * 1024 }: SpoolOptions): Spool {
+  const hubDirectory = join(directory, hubId)
+  const bootDirectory = join(hubDirectory, bootId)
+  let usedBytes = 0
+  const reserve = (bytes: number, packBytes: number): void => {
+    if (packBytes + bytes > maxPackBytes) throw new ProtocolError('too-large', `the pack is over the limit of ${maxPackBytes} bytes`)
+    if (usedBytes + bytes > maxBytes) {
+      throw new ProtocolError('too-large', `the pushes under way are over the ${maxBytes} bytes the hub has room for, try again later`)
+    }
+    usedBytes += bytes
+  }
+  return {
+    get usedBytes() {
+      return usedBytes
+    },
+    sweep: () => sweepBoots(hubDirectory, bootId),
+    async receive(updateId, chunks) {
+      const pack = new SpooledPack({
+        directory: bootDirectory,
+        name: updateId,
+        memoryBytes,
+        reserve,
+        free: (bytes) => {
+          usedBytes -= bytes
+        },
+      })
+      try {
+        for await (const chunk of chunks) await pack.append(chunk)
+        return pack
+      } catch (error) {
+        await pack.dispose()
+        throw error
+      }
+    },
+  }
+}
+
+/** Removes the folders of all runs but this one. */
+export async function sweepBoots(hubDirectory: string, bootId: string): Promise<void> {
+  const boots = await readdir(hubDirectory).catch(ifAbsent([]))
+  for (const boot of boots) if (boot !== bootId) await rm(join(hubDirectory, boot), { recursive: true, force: true })
+}
+
+const ifAbsent =
+  <T>(value: T) =>
+  (error: NodeJS.ErrnoException): T => {
+    if (error.code !== 'ENOENT') throw error
+    return value
+  }
+
+interface SpooledPackOptions {
+  readonly directory: string
+  readonly name: string
+  readonly memoryBytes: number
+  /** @throws when there is no room */
+  readonly reserve: (bytes: number, packBytes: number) => void
+  readonly free: (bytes: number) => void
+}
+
+/** Reads that go on where the last one ended get this much at once. */
+const sequentialBytes = 1024 * 1024
+/** Others get a little more than they asked for: what they want next is often near. */
+const randomBytes = 16 * 1024
+
+/** One pack, in memory while it is small, else in a file. */
+export class SpooledPack implements ByteSource {
+  readonly #options: SpooledPackOptions
+  readonly #sha256: Hash = createHash('sha256')
+  #completed: { readonly sha1: Buffer; readonly sha256: Buffer } | undefined
+  /** In memory: capacity doubles, `#length` of it is used. */
+  #memory: Buffer = Buffer.alloc(0)
+  #file: { readonly path: string; readonly handle: FileHandle } | undefined
+  #length = 0
+  #window: Buffer = Buffer.alloc(0)
+  #windowStart = 0
+  #windowEnd = 0
+
+  constructor(options: SpooledPackOptions) {
+    this.#options = options
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** The file; undefined while the pack is in memory. */
+  get path(): string | undefined {
+    return this.#file?.path
+  }
+
+  /** The whole pack, for packs in memory. */
+  get memory(): Buffer | undefined {
+    return this.#file ? undefined : this.#memory.subarray(0, this.#length)
+  }
+
+  /** Adds what was received. The chunk may be reused afterwards. */
+  async append(chunk: Uint8Array): Promise<void> {
+    this.#options.reserve(chunk.length, this.#length)
+    const at = this.#length
+    this.#length += chunk.length
+    this.#sha256.update(chunk)
+    if (!this.#file && this.#length > this.#options.memoryBytes) await this.#moveToFile(at)
+    if (this.#file) await writeFully(this.#file.handle, chunk, at)
+    else this.#writeToMemory(chunk, at)
+  }
+
+  read(from: number, to: number): Uint8Array {
+    if (!(from >= 0 && from <= to && to <= this.#length)) {
+      throw new ProtocolError('bad-pack', `the pack ends at ${this.#length}, bytes ${from} to ${to} were wanted`)
+    }
+    if (!this.#file) return this.#memory.subarray(from, to)
+    if (from < this.#windowStart || to > this.#windowEnd) this.#fill(from, to)
+    return this.#window.subarray(from - this.#windowStart, to - this.#windowStart)
+  }
+
+  /**
+   * Turns a thin pack into a whole one: `bases` are entries that stand at `at`, where the trailer stood; `count` is the new number of objects.
+   * `seal` has to follow.
+   */
+  complete(bases: Uint8Array, at: number): void {
+    const grown = at + bases.length - this.#length
+    if (grown > 0) this.#options.reserve(grown, this.#length)
+    else this.#options.free(-grown)
+    this.#length = at + bases.length
+    this.#write(bases, at)
+  }
+
+  /** Writes the number of objects into the header and a new trailer at the end, and computes both checksums. */
+  async seal(count: number, slices: Slices): Promise<void> {
+    const header = Buffer.alloc(4)
+    header.writeUInt32BE(count)
+    this.#write(header, 8)
+    const sha1 = createHash('sha1')
+    const sha256 = createHash('sha256')
+    for (let at = 0; at < this.#length; at += sequentialBytes) {
+      const bytes = this.read(at, Math.min(this.#length, at + sequentialBytes))
+      sha1.update(bytes)
+      sha256.update(bytes)
+      const pause = slices.pause()
+      if (pause) await pause
+    }
+    const trailer = sha1.digest()
+    this.#options.reserve(trailer.length, this.#length)
+    const at = this.#length
+    this.#length += trailer.length
+    this.#write(trailer, at)
+    this.#completed = { sha1: trailer, sha256: sha256.update(trailer).digest() }
+  }
+
+  /** Checksums of the pack as it stands: its trailer, and SHA-256 over all of it. To be asked for once. */
+  checksums(): { readonly sha1: Buffer; readonly sha256: Buffer } {
+    return this.#completed ?? { sha1: Buffer.from(this.read(this.#length - 20, this.#length)), sha256: this.#sha256.digest() }
+  }
+
+  /** Never throws. */
+  async dispose(): Promise<void> {
+    this.#options.free(this.#length)
+    this.#length = 0
+    this.#memory = this.#window = Buffer.alloc(0)
+    this.#windowStart = this.#windowEnd = 0
+    const file = this.#file
+    this.#file = undefined
+    if (!file) return
+    await file.handle.close().catch(() => {})
+    await unlink(file.path).catch(() => {}) // publishing may have moved it away
+  }
+
+  #writeToMemory(bytes: Uint8Array, at: number): void {
+    if (at + bytes.length > this.#memory.length) {
+      const larger = Buffer.allocUnsafe(Math.max(at + bytes.length, this.#memory.length * 2, 4096))
+      larger.set(this.#memory.subarray(0, at))
+      this.#memory = larger
+    }
+    this.#memory.set(bytes, at)
+  }
+
+  async #moveToFile(bytes: number): Promise<void> {
+    const { directory, name } = this.#options
+    await mkdir(directory, { recursive: true }).catch(asHubError)
+    const path = join(directory, name)
+    const handle = await open(path, 'wx+', 0o600).catch(asHubError)
+    this.#file = { path, handle }
+    await writeFully(handle, this.#memory.subarray(0, bytes), 0)
+    this.#memory = Buffer.alloc(0)
+  }
+
+  #write(bytes: Uint8Array, at: number): void {
+    if (!this.#file) return this.#writeToMemory(bytes, at)
+    this.#windowStart = this.#windowEnd = 0
+    try {
+      for (let done = 0; done < bytes.length; ) done += writeSync(this.#file.handle.fd, bytes, done, bytes.length - done, at + done)
+    } catch (error) {
+      asHubError(error)
+    }
+  }
+
+  #fill(from: number, to: number): void {
+    const sequential = from >= this.#windowStart && from <= this.#windowEnd
+    const wanted = Math.max(to - from, sequential ? sequentialBytes : randomBytes)
+    const end = Math.min(this.#length, from + wanted)
+    if (this.#window.length < end - from) this.#window = Buffer.allocUnsafeSlow(end - from)
+    let at = from
+    while (at < end) {
+      const read = readSync(this.#file!.handle.fd, this.#window, at - from, end - at, at)
+      if (read === 0) throw new HubError('corrupt', `the spool file ends at ${at} of ${this.#length} bytes`)
+      at += read
+    }
+    this.#windowStart = from
+    this.#windowEnd = end
+  }
+}
+
+async function writeFully(handle: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
+  try {
+    for (let done = 0; done < bytes.length; ) done += (await handle.write(bytes, done, bytes.length - done, at + done)).bytesWritten
+  } catch (error) {
+    asHubError(error)
+  }
+}
+
+function asHubError(cause: unknown): never {
+  const { code } = cause as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') throw new HubError('storage-full', 'the hub has no room left for pushes', { cause })
+  throw cause
+}
