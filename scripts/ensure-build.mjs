@@ -1,6 +1,7 @@
-// Builds when build/ is missing or older than its sources. Runs before `npm start` and `npm test`, on whatever Node there is.
+// Builds when build/ is missing or older than its sources. Runs after `npm ci` and before `npm start` and `npm test`, on whatever Node there is.
+// `--if-possible`: an install without development tools goes on unbuilt, and the next start says so.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -29,8 +30,10 @@ export function ensureBuild() {
   rmSync(join(root, 'build'), { recursive: true, force: true })
   const { status } = spawnSync(compiler, ['-p', root], { cwd: root, stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
+  chmodSync(join(root, 'build', 'src', 'cli', 'main.js'), 0o755) // `npx cairn` runs it as a program
   writeFileSync(stamp, '')
   return true
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) ensureBuild()
+const ifPossible = process.argv.includes('--if-possible')
+if (process.argv[1] === fileURLToPath(import.meta.url) && !(ifPossible && !existsSync(compiler))) ensureBuild()
