@@ -1,0 +1,93 @@
+import { randomUUID } from 'node:crypto'
+import { link, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { HubError } from '../errors.js'
+import { abortable } from './abortable.js'
+import type { DurableFolders } from './durable-folders.js'
+import { ifMissing } from './error-codes.js'
+
+/** A file nobody knows yet, whole and synced. */
+export interface TemporaryFile {
+  readonly path: string
+  readonly bytes: number
+}
+
+/** Files on their way into a store, on its file system, so that giving them their name is one step. */
+export class TemporaryFiles {
+  readonly #folder: string
+  readonly #folders: DurableFolders
+
+  constructor(folder: string, folders: DurableFolders) {
+    this.#folder = folder
+    this.#folders = folders
+  }
+
+  /**
+   * Writes and syncs; the caller gives it its name. When bytes, disk or signal say no, their error is thrown and nothing is left.
+   * @throws HubError `storage-full`
+   */
+  async write(bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<TemporaryFile> {
+    signal?.throwIfAborted()
+    await this.#folders.ensure(this.#folder)
+    const path = join(this.#folder, randomUUID())
+    try {
+      const handle = await open(path, 'wx')
+      try {
+        let written = 0
+        for await (const chunk of abortable(bytes, signal)) {
+          await writeFully(handle, chunk)
+          written += chunk.length
+        }
+        signal?.throwIfAborted()
+        await handle.sync()
+        return { path, bytes: written }
+      } finally {
+        await handle.close()
+      }
+    } catch (error) {
+      await rm(path, { force: true })
+      throw whenFull(error)
+    }
+  }
+
+  /** Gives a file its name, for good. With `ifAbsent` a file that has the name already stays. The temporary one is gone either way. */
+  async install({ path }: TemporaryFile, target: string, { ifAbsent = false } = {}): Promise<void> {
+    try {
+      await this.#folders.ensure(dirname(target))
+      if (!ifAbsent || !(await linkOnce(path, target))) await rename(path, target)
+    } catch (error) {
+      await rm(path, { force: true })
+      throw whenFull(error)
+    }
+    if (ifAbsent) await rm(path, { force: true })
+    await this.#folders.sync(dirname(target))
+  }
+
+  /** Removes all of them: for who starts, and knows that no other process works here. */
+  async sweep(): Promise<void> {
+    const names = await readdir(this.#folder).catch(ifMissing([]))
+    for (const name of names) await rm(join(this.#folder, name), { recursive: true, force: true })
+  }
+}
+
+/** False: this file system knows no hard links. There the last one wins, which for equal bytes is as good. */
+async function linkOnce(path: string, target: string): Promise<boolean> {
+  try {
+    await link(path, target)
+    return true
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? ''
+    if (code === 'EEXIST') return true
+    if (['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'].includes(code)) return false
+    throw error
+  }
+}
+
+async function writeFully(handle: FileHandle, chunk: Uint8Array): Promise<void> {
+  for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten
+}
+
+function whenFull(error: unknown): unknown {
+  const code = (error as NodeJS.ErrnoException | null)?.code
+  return code === 'ENOSPC' || code === 'EDQUOT' ? new HubError('storage-full', 'the store has no room left', { cause: error }) : error
+}
