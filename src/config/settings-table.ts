@@ -1,0 +1,64 @@
+export interface Setting {
+  readonly name: string
+  /** As the README says it. */
+  readonly byDefault: string
+  readonly says: string
+}
+
+const settings = [
+  { name: 'CAIRN_HOST', byDefault: '127.0.0.1', says: 'address to listen on' },
+  { name: 'CAIRN_PORT', byDefault: '8080', says: 'port to listen on; 0: any free one' },
+  { name: 'CAIRN_DATA', byDefault: './cairn-data', says: 'data directory: embedded database, blobs, spool, secrets' },
+  {
+    name: 'CAIRN_PUBLIC_URL',
+    byDefault: 'the address a request used',
+    says: 'address that people and clients use; every link begins with it. May have a path',
+  },
+  {
+    name: 'CAIRN_ALLOWED_HOSTS',
+    byDefault: 'none',
+    says: 'without a public address: what besides loopback requests may call the hub, `name` or `name:port`, with commas',
+  },
+  { name: 'CAIRN_TRUSTED_PROXIES', byDefault: 'none', says: 'addresses or networks whose `X-Forwarded-*` are believed, with commas' },
+  { name: 'CAIRN_CONTENT_URL', byDefault: 'none', says: 'another origin for active content (refused: not served yet)' },
+  {
+    name: 'CAIRN_ADMIN_TOKEN',
+    byDefault: 'made, in `<data>/admin-token`',
+    says: 'token of the user admin: `hf_` and 34 letters or digits. Needed with `DATABASE_URL`',
+  },
+  {
+    name: 'CAIRN_SECRET_KEY',
+    byDefault: 'made, in `<data>/secret-key`',
+    says: 'seals the signing keys; at least 32 characters. Needed with `DATABASE_URL`',
+  },
+  { name: 'DATABASE_URL', byDefault: 'an embedded PostgreSQL', says: 'a PostgreSQL (15 or newer) of yours, `postgresql://…`' },
+  { name: 'DATABASE_DIRECT_URL', byDefault: '`DATABASE_URL`', says: 'beside a pooler: the server itself, for session locks' },
+  { name: 'CAIRN_CACHE_DIR', byDefault: '`<data>/cache`', says: 'packs fetched from a remote store (no effect with blobs on disk)' },
+  { name: 'CAIRN_CACHE_BYTES', byDefault: '8GiB', says: 'room for them (no effect with blobs on disk)' },
+  {
+    name: 'CAIRN_SPOOL_DIR',
+    byDefault: '`<data>/spool`',
+    says: 'where packs wait while they are checked; best on the file system of the data directory',
+  },
+  { name: 'CAIRN_SPOOL_BYTES', byDefault: 'half of what is free at start', says: 'room for them, of all pushes together' },
+  { name: 'CAIRN_INGEST_BYTES', byDefault: '128MiB', says: 'memory for checking packs, of all pushes together' },
+  { name: 'CAIRN_TABLE_BYTES', byDefault: '256MiB', says: 'memory for object tables and small packs of all repositories' },
+  { name: 'CAIRN_ANSWER_BYTES', byDefault: '64MiB', says: 'memory for answers that are kept (no effect yet)' },
+  { name: 'CAIRN_WORKERS', byDefault: 'as many as cores, at least 2', says: 'threads for heavy work (no effect yet)' },
+  {
+    name: 'CAIRN_TRANSFER',
+    byDefault: 'proxy',
+    says: '`proxy`: bytes pass through the hub; `direct`: signed addresses of the store (refused: needs S3)',
+  },
+  { name: 'CAIRN_S3_ENDPOINT', byDefault: 'none', says: 'address of an S3 store (refused: not supported yet, as all of S3)' },
+  { name: 'CAIRN_S3_PUBLIC_ENDPOINT', byDefault: '`CAIRN_S3_ENDPOINT`', says: 'its address as clients see it' },
+  { name: 'CAIRN_S3_BUCKET', byDefault: 'none', says: 'bucket' },
+  { name: 'CAIRN_S3_REGION', byDefault: 'us-east-1', says: 'region' },
+  { name: 'CAIRN_S3_ACCESS_KEY', byDefault: 'none', says: 'access key' },
+  { name: 'CAIRN_S3_SECRET_KEY', byDefault: 'none', says: 'secret key' },
+] as const satisfies readonly Setting[]
+
+export type SettingName = (typeof settings)[number]['name']
+
+/** Every setting there is, in the order they are read about. The README shows this table. */
+export const settingsTable: readonly (Setting & { readonly name: SettingName })[] = settings
