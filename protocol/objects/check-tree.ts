@@ -8,7 +8,8 @@ export const maxTreeEntries = 1_000_000
 /** Longest name of an entry: what every file system of consequence takes. */
 export const maxNameBytes = 255
 
-const fileType = 0o170000
+/** All but the permissions: what is above 16 bits is of no type either. */
+const fileType = ~0o7777
 const regular = 0o100000
 const symlink = 0o120000
 const directory = 0o040000

@@ -91,6 +91,16 @@ export class PackIndexer {
     return this.#columns.count - this.#stated
   }
 
+  /** Objects of the pack, added bases included. */
+  get objects(): number {
+    return this.#columns.count
+  }
+
+  /** Where the entries end, and so where the next base is to be written. */
+  get end(): number {
+    return this.#end
+  }
+
   /**
    * First pass, over the whole of `source`: signature, count, entries, limits, and the trailer with nothing behind it.
    * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`
