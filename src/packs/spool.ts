@@ -30,6 +30,8 @@ export interface Spool {
   receive(updateId: string, chunks: AsyncIterable<Uint8Array>): Promise<SpooledPack>
   /** Bytes held now. */
   readonly usedBytes: number
+  /** Of this run of this hub. Whatever else lies there is removed as well when the hub starts again. */
+  readonly directory: string
 }
 
 export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, memoryBytes = 1024 * 1024 }: SpoolOptions): Spool {
@@ -44,6 +46,7 @@ export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, me
     usedBytes += bytes
   }
   return {
+    directory: bootDirectory,
     get usedBytes() {
       return usedBytes
     },
@@ -104,6 +107,7 @@ export class SpooledPack implements ByteSource {
   /** In memory: capacity doubles, `#length` of it is used. */
   #memory: Buffer = Buffer.alloc(0)
   #file: { readonly path: string; readonly handle: FileHandle } | undefined
+  #moved = false
   #length = 0
   #window: Buffer = Buffer.alloc(0)
   #windowStart = 0
@@ -184,6 +188,21 @@ export class SpooledPack implements ByteSource {
   /** Checksums of the pack as it stands: its trailer, and SHA-256 over all of it. To be asked for once. */
   checksums(): { readonly sha1: Buffer; readonly sha256: Buffer } {
     return this.#completed ?? { sha1: Buffer.from(this.read(this.#length - 20, this.#length)), sha256: this.#sha256.digest() }
+  }
+
+  /**
+   * Gives the pack away: `move` takes the file over by its path, and may do so once; otherwise, and for a pack in memory, `copy` gets
+   * the bytes. Reading goes on afterwards.
+   */
+  async moveTo(move: (path: string) => Promise<void>, copy: (bytes: AsyncIterable<Uint8Array>) => Promise<void>): Promise<void> {
+    if (!this.#file || this.#moved) return copy(this.#chunks())
+    this.#moved = true
+    await move(this.#file.path)
+  }
+
+  /** A chunk is valid until the next. */
+  async *#chunks(): AsyncGenerator<Uint8Array> {
+    for (let at = 0; at < this.#length; at += sequentialBytes) yield this.read(at, Math.min(this.#length, at + sequentialBytes))
   }
 
   /** Never throws. */

@@ -1,0 +1,83 @@
+import { parsePointer } from '../../lfs/pointer.js'
+import { ProtocolError } from '../../protocol/errors.js'
+import { oidFromBytes } from '../../protocol/oid.js'
+import { encodeIndexFile, encodeReverseIndex } from '../../protocol/pack/index-file.js'
+import { PackIndexer, type Connections, type IndexLimits } from '../../protocol/pack/indexer.js'
+import { encodeObjectTable, ObjectTable } from '../../protocol/pack/object-table.js'
+import { createObjectReader } from '../../protocol/pack/reader.js'
+import type { PackView, Progress, StagedPointer, WorkOptions } from '../../protocol/ports.js'
+import type { SpooledPack } from './spool.js'
+
+/** What a received pack is, once every byte of it has been looked at. */
+export interface IngestedPack {
+  readonly objects: number
+  readonly sha1: Buffer
+  readonly sha256: Buffer
+  readonly idx: Buffer
+  readonly rev: Buffer
+  readonly table: ObjectTable
+  /** Objects at the end of the pack, in pack order, that completed a thin one: copies of what the repository has. */
+  readonly addedBases: number
+  readonly connections: Connections
+  /** Small blobs that parse as git-lfs pointers. */
+  readonly pointers: readonly StagedPointer[]
+}
+
+/** Pointers of one push. */
+const maxPointers = 1_000_000
+
+/**
+ * Indexes a spooled pack: every entry inflated, named and checked, deltas resolved, a thin pack completed out of `view` (only by what may
+ * be relied on). The spool holds the completed pack afterwards.
+ * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled`
+ */
+export async function ingestPack(spool: SpooledPack, view: PackView, limits: IndexLimits, options: WorkOptions): Promise<IngestedPack> {
+  const pointers: StagedPointer[] = []
+  const indexer = new PackIndexer(limits, {
+    inspectBlob(data, oid) {
+      const pointer = parsePointer(data)
+      if (!pointer) return
+      if (pointers.length === maxPointers) throw new ProtocolError('too-large', `more than ${maxPointers} git-lfs pointers in one push`)
+      pointers.push({ blob: oidFromBytes(oid), lfsOid: pointer.oid, size: pointer.size })
+    },
+  })
+  await drive(indexer.scan(spool), options)
+  await drive(indexer.resolve(spool), options)
+  await completeThin(indexer, spool, view, limits, options)
+  if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
+  const { sha1, sha256 } = spool.checksums()
+  const index = indexer.finish(sha1, spool.length)
+  const pause = async (): Promise<void> => void (await options.slices.pause())
+  await pause()
+  const connections = indexer.connect(index)
+  await pause()
+  const idx = encodeIndexFile(index)
+  const rev = encodeReverseIndex(index)
+  await pause()
+  const table = ObjectTable.open(encodeObjectTable(index, sha256))
+  return { objects: index.count, sha1, sha256, idx, rev, table, addedBases: indexer.addedBases, connections, pointers }
+}
+
+async function drive(steps: Generator<Progress, void>, { slices, onProgress }: WorkOptions): Promise<void> {
+  for (const progress of steps) {
+    onProgress?.(progress)
+    const pause = slices.pause()
+    if (pause) await pause
+  }
+}
+
+async function completeThin(indexer: PackIndexer, spool: SpooledPack, view: PackView, limits: IndexLimits, options: WorkOptions): Promise<void> {
+  const missing = indexer.missingBases()
+  if (missing.length === 0) return
+  const reader = createObjectReader(view, { maxBytes: limits.maxObjectBytes })
+  for (const name of missing) {
+    const entry = view.find(name, 'credit')
+    if (entry === -1) continue // `finish` says so, unless it turns up as a delta of the pack
+    const { type, data } = reader.readNow(entry) ?? (await reader.read(entry))
+    const at = indexer.end
+    const base = indexer.addBase(name, type, data, at)
+    if (base.length === 0) continue
+    spool.complete(base, at)
+    await drive(indexer.resolve(spool), options)
+  }
+}

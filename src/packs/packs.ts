@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { ProtocolError } from '../../protocol/errors.js'
+import type { IndexLimits } from '../../protocol/pack/indexer.js'
+import { ObjectTable } from '../../protocol/pack/object-table.js'
+import type { PackRow } from '../db/packs.js'
+import type { Database } from '../db/pool.js'
+import type { Keeper } from '../kept/keep.js'
+import type { BlobStore, FilePut, LocalFiles } from '../storage/blob-store.js'
+import { packKey, sidecarKey } from '../storage/keys.js'
+import { ByteBudget } from './byte-budget.js'
+import { PackFiles } from './pack-file.js'
+import type { OpenedPack } from './pack-list.js'
+import { createPublishPack } from './publish.js'
+import type { Snapshot, SnapshotVersions } from './snapshot.js'
+import { Snapshots } from './snapshots.js'
+import type { Spool } from './spool.js'
+import { stagePack, type StagedRepoPack, type StageRequest } from './stage.js'
+
+/** Git's bytes, by repository id: frozen views to read, and packs on their way in. */
+export interface Packs {
+  /** @throws HubError `repo-not-found`, `unavailable` */
+  openSnapshot(repoId: number, versions?: SnapshotVersions): Promise<Snapshot>
+  /** `chunks` undefined: the push brings no pack. As `stagePack`. */
+  stage(chunks: AsyncIterable<Uint8Array> | undefined, request: StageRequest): Promise<StagedRepoPack>
+  /** Lets go of what is kept open. */
+  close(): void
+}
+
+export interface PacksOptions {
+  readonly db: Database
+  readonly store: BlobStore
+  readonly files: FilePut
+  readonly localFiles: LocalFiles
+  readonly keeper: Keeper
+  readonly spool: Spool
+  /** Delta bases and windows of all ingests together, bytes. */
+  readonly ingestBytes: number
+  /** Tables and inline packs of all repositories, bytes. */
+  readonly tableBytes: number
+  readonly limits?: Partial<IndexLimits>
+}
+
+/** What one push may bring. */
+const defaultLimits: Omit<IndexLimits, 'cacheBytes'> = {
+  maxObjects: 5_000_000,
+  maxObjectBytes: 100 * 1024 * 1024,
+  maxStructureBytes: 50 * 1024 * 1024,
+  maxInflatedBytes: 200 * 1024 * 1024 * 1024,
+  maxDeltaDepth: 4095,
+}
+/** Of one repository; beyond it inline packs go to a file. */
+const inlineMemoryBytes = 8 * 1024 * 1024
+
+export function createPacks(options: PacksOptions): Packs {
+  const { db, store, localFiles, spool, ingestBytes, tableBytes } = options
+  const files = new PackFiles()
+  const snapshots = new Snapshots({
+    db,
+    tableBytes,
+    openPack: (row) => openStoredPack(row, store, localFiles, files),
+    inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
+  })
+  const staging = {
+    spool,
+    publish: createPublishPack(options),
+    budget: new ByteBudget(ingestBytes),
+    // One push alone leaves room for another.
+    limits: { ...defaultLimits, cacheBytes: Math.floor(ingestBytes / 2), ...options.limits },
+  }
+  return {
+    openSnapshot: (repoId, versions) => snapshots.open(repoId, versions),
+    stage: (chunks, request) => stagePack(staging, chunks, request),
+    close: () => snapshots.close(),
+  }
+}
+
+/** A pack of the BlobStore with its table in shared memory, checked against its name. */
+async function openStoredPack(row: PackRow, store: BlobStore, localFiles: LocalFiles, files: PackFiles): Promise<OpenedPack> {
+  const name = `pack ${row.sha256.toString('hex')}`
+  const table = ObjectTable.open(await readTable(row.tblSha256!, name, store))
+  if (table.count !== row.objects || table.packBytes !== row.bytes || !row.sha256.equals(table.packSha256)) {
+    throw new ProtocolError('corrupt', `${name}: its table is of another pack`)
+  }
+  const path = localFiles.pathOf(packKey(row.sha256))
+  return { table, path, bytes: files.open({ name, bytes: row.bytes, from: path }) }
+}
+
+async function readTable(sha256: Buffer, name: string, store: BlobStore): Promise<Uint8Array> {
+  const key = sidecarKey(sha256, 'tbl')
+  const info = await store.stat(key)
+  if (!info) throw new ProtocolError('corrupt', `${name}: its table is not in the store`)
+  const bytes = new Uint8Array(new SharedArrayBuffer(info.bytes))
+  const hash = createHash('sha256')
+  let at = 0
+  for await (const chunk of await store.open(key)) {
+    if (at + chunk.length > bytes.length) break
+    bytes.set(chunk, at)
+    hash.update(chunk)
+    at += chunk.length
+  }
+  if (at !== bytes.length || !hash.digest().equals(sha256)) throw new ProtocolError('corrupt', `${name}: its table does not read back`)
+  return bytes
+}

@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto'
+import { insertPack } from '../db/packs.js'
+import type { Transaction } from '../db/pool.js'
+import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
+import { lockKept, type Keeper } from '../kept/keep.js'
+import type { BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
+import { packKey, sidecarKey } from '../storage/keys.js'
+import type { SpooledPack } from './spool.js'
+import type { CheckedPack, StagedRepoPack } from './stage.js'
+
+/** Stores the bytes of a checked pack, whole and synced, under rows that keep them. May be called again: what is there stays. */
+export type PublishPack = (pack: CheckedPack, spooled: SpooledPack) => Promise<void>
+
+export interface PublishDependencies {
+  readonly store: BlobStore
+  readonly files: FilePut
+  readonly keeper: Keeper
+}
+
+export function createPublishPack({ store, files, keeper }: PublishDependencies): PublishPack {
+  const put = async (key: BlobKey, bytes: AsyncIterable<Uint8Array>): Promise<void> => void (await store.put(key, bytes, { ifAbsent: true }))
+  return async (pack, spooled) => {
+    if (pack.inline) return // it goes with its row
+    const [packAt, idx, rev, tbl] = blobsOf(pack)
+    await keeper.keep([
+      {
+        key: packAt.key,
+        bytes: pack.bytes,
+        write: () =>
+          spooled.moveTo(
+            (path) => files.putFile(packAt.key, path, pack.sha256),
+            (bytes) => put(packAt.key, bytes),
+          ),
+      },
+      { key: idx.key, bytes: pack.idx.length, write: () => put(idx.key, whole(pack.idx)) },
+      { key: rev.key, bytes: pack.rev.length, write: () => put(rev.key, whole(pack.rev)) },
+      { key: tbl.key, bytes: pack.tbl.length, write: () => put(tbl.key, whole(pack.tbl)) },
+    ])
+  }
+}
+
+/**
+ * Locks what a published pack relies on against deletion until the transaction ends. False: something is gone, publish again.
+ * @see docs/git-storage.md, "Keeping and deleting a stored blob"
+ */
+export async function lockPackBlobs(tx: Transaction, { pack }: StagedRepoPack): Promise<boolean> {
+  return (
+    !pack ||
+    pack.inline !== undefined ||
+    lockKept(
+      tx,
+      blobsOf(pack).map(({ key }) => key),
+    )
+  )
+}
+
+export interface PackRecord {
+  readonly repoId: number
+  readonly updateId: string
+  /** Visibility class of the commands that were accepted. */
+  readonly visibility: 0 | 1 | 2
+  /** packs_ver of the repository once this transaction is committed. */
+  readonly changedVer: number
+}
+
+/** Adds the row of a published pack, and the links to its blobs. False: the repository had it. */
+export async function recordPack(tx: Transaction, pack: CheckedPack, record: PackRecord): Promise<boolean> {
+  const { repoId, updateId, visibility, changedVer } = record
+  const { sha1, sha256, bytes, objects, source, roots, external, inline, idx, tbl } = pack
+  const [, idxBlob, revBlob, tblBlob] = blobsOf(pack)
+  const { packId, inserted } = await insertPack(tx, {
+    repoId,
+    updateId,
+    sha1,
+    sha256,
+    bytes,
+    objects,
+    class: visibility,
+    source,
+    roots,
+    external,
+    changedVer,
+    stored: inline
+      ? { kind: 'inline', pack: inline, idx, tbl }
+      : { kind: 'blobs', idxSha256: idxBlob.sha256, revSha256: revBlob.sha256, tblSha256: tblBlob.sha256 },
+  })
+  if (!inline)
+    await linkBlobs(
+      tx,
+      blobsOf(pack).map(({ key, kind }) => ({ key, kind, repoId, packId })),
+    )
+  return inserted
+}
+
+interface PackBlob {
+  readonly key: BlobKey
+  readonly kind: BlobLink['kind']
+  readonly sha256: Uint8Array
+}
+
+/** Pack, idx, rev, tbl. A sidecar is named by its own hash. */
+function blobsOf(pack: CheckedPack): readonly [PackBlob, PackBlob, PackBlob, PackBlob] {
+  const known = named.get(pack)
+  if (known) return known
+  const sidecar = (kind: 'idx' | 'rev' | 'tbl', bytes: Uint8Array): PackBlob => {
+    const sha256 = createHash('sha256').update(bytes).digest()
+    return { key: sidecarKey(sha256, kind), kind, sha256 }
+  }
+  const blobs = [
+    { key: packKey(pack.sha256), kind: 'pack', sha256: pack.sha256 },
+    sidecar('idx', pack.idx),
+    sidecar('rev', pack.rev),
+    sidecar('tbl', pack.tbl),
+  ] as const
+  named.set(pack, blobs)
+  return blobs
+}
+
+/** Hashing is worth doing once. */
+const named = new WeakMap<CheckedPack, ReturnType<typeof blobsOf>>()
+
+async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes
+}

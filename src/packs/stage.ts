@@ -1,0 +1,165 @@
+import type { IndexLimits } from '../../protocol/pack/indexer.js'
+import type { PackView, Progress, Slices, StagedPack } from '../../protocol/ports.js'
+import { oidFromBytes } from '../../protocol/oid.js'
+import type { Oid } from '../../protocol/types.js'
+import type { NewPack } from '../db/packs.js'
+import type { ByteBudget } from './byte-budget.js'
+import { checkCollisions, checkExternals, checkSpecialBlobs, reliedOn } from './check-connections.js'
+import { ingestPack, type IngestedPack } from './ingest.js'
+import type { PublishPack } from './publish.js'
+import type { Snapshot } from './snapshot.js'
+import type { SpooledPack, Spool } from './spool.js'
+import { StagedView } from './staged-view.js'
+
+export interface StageRequest {
+  /** UUIDv7 of the update; names the spool. */
+  readonly updateId: string
+  /** New values of all commands but deletes. */
+  readonly newOids: readonly Oid[]
+  readonly source: NewPack['source']
+  readonly slices: Slices
+  readonly signal: AbortSignal
+  readonly onProgress?: (progress: Progress) => void
+  /** Called when the last byte has arrived. The staged pack releases what it opens. */
+  readonly open: () => Promise<Snapshot>
+}
+
+/** A pack that was checked against one repository, and what it takes to store it. */
+export interface StagedRepoPack extends StagedPack {
+  /** What the checks stand on. */
+  readonly basis: { readonly packsVer: number; readonly gcEpoch: number }
+  /** Undefined: nothing is to be stored. */
+  readonly pack: CheckedPack | undefined
+  /** Sorted: all that the push relies on and does not bring. */
+  readonly externals: readonly Uint8Array[]
+  /** Those externals that may not be relied on in a later snapshot. */
+  recheck(view: PackView): readonly Oid[]
+}
+
+/** Everything a row says of a pack, and where it is to be stored. */
+export interface CheckedPack {
+  readonly sha1: Buffer
+  readonly sha256: Buffer
+  readonly bytes: number
+  readonly objects: number
+  readonly source: NewPack['source']
+  readonly roots: Uint8Array | null
+  /** It refers to objects outside itself. */
+  readonly external: boolean
+  /** Whole pack for those that live in the database; undefined: it goes to the BlobStore. */
+  readonly inline: Buffer | undefined
+  readonly idx: Buffer
+  readonly rev: Buffer
+  readonly tbl: Uint8Array
+}
+
+export interface StageDependencies {
+  readonly spool: Spool
+  readonly limits: IndexLimits
+  /** Delta bases and windows of all ingests together. */
+  readonly budget: ByteBudget
+  readonly publish: PublishPack
+}
+
+/** A pack up to this lives in the database. */
+export const maxInlineBytes = 128 * 1024
+/** What an ingest needs beside its delta bases: read windows, the readers of two views. */
+const windowBytes = 4 * 1024 * 1024
+
+/**
+ * Spools, indexes and checks a pack against the repository as it stands once the last byte is there. Nothing is stored, nothing visible.
+ * On an error nothing is left behind.
+ * @throws ProtocolError `bad-pack`, `bad-object`, `missing-object`, `too-large`, `cancelled`; HubError `storage-full`
+ */
+export async function stagePack(
+  deps: StageDependencies,
+  chunks: AsyncIterable<Uint8Array> | undefined,
+  request: StageRequest,
+): Promise<StagedRepoPack> {
+  const spooled = chunks && (await deps.spool.receive(request.updateId, chunks))
+  let snapshot: Snapshot | undefined
+  try {
+    snapshot = await request.open()
+    const ingested = spooled && (await ingest(deps, spooled, snapshot, request))
+    return new Staged(deps.publish, snapshot, request, spooled, ingested)
+  } catch (error) {
+    snapshot?.release()
+    await spooled?.dispose()
+    throw error
+  }
+}
+
+/** Undefined: an empty pack, as clients send it for a branch on a commit that is here. */
+async function ingest(deps: StageDependencies, spooled: SpooledPack, snapshot: Snapshot, request: StageRequest): Promise<IngestedPack | undefined> {
+  const { slices, signal, onProgress } = request
+  // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
+  const cacheBytes = Math.min(deps.limits.cacheBytes, spooled.length * 100)
+  const leave = await deps.budget.reserve(cacheBytes + windowBytes, signal)
+  try {
+    const pack = await ingestPack(spooled, snapshot, { ...deps.limits, cacheBytes }, { slices, ...(onProgress ? { onProgress } : {}) })
+    if (pack.objects === 0) return undefined
+    const view = new StagedView(snapshot, pack.table, spooled)
+    await checkExternals(pack, snapshot, slices)
+    await checkSpecialBlobs(view, pack, slices)
+    await checkCollisions(view, snapshot.packCount, snapshot, pack, slices)
+    return pack
+  } finally {
+    leave()
+  }
+}
+
+class Staged implements StagedRepoPack {
+  readonly view: PackView
+  readonly objects: number
+  readonly pointers: StagedPack['pointers']
+  readonly basis: StagedRepoPack['basis']
+  readonly pack: CheckedPack | undefined
+  readonly externals: readonly Uint8Array[]
+  readonly #publish: PublishPack
+  readonly #snapshot: Snapshot
+  readonly #spooled: SpooledPack | undefined
+
+  constructor(publish: PublishPack, snapshot: Snapshot, request: StageRequest, spooled: SpooledPack | undefined, ingested: IngestedPack | undefined) {
+    this.#publish = publish
+    this.#snapshot = snapshot
+    this.#spooled = spooled
+    const { packsVer, gcEpoch } = snapshot.versions
+    this.basis = { packsVer, gcEpoch }
+    this.view = spooled && ingested ? new StagedView(snapshot, ingested.table, spooled) : snapshot
+    this.objects = ingested?.objects ?? 0
+    this.pointers = ingested?.pointers ?? []
+    this.externals = reliedOn(ingested?.connections.externals ?? new Uint8Array(0), ingested?.table, request.newOids)
+    this.pack = spooled && ingested && checkedPack(spooled, ingested, request.source)
+  }
+
+  async publish(): Promise<void> {
+    if (this.pack && this.#spooled) await this.#publish(this.pack, this.#spooled)
+  }
+
+  recheck(view: PackView): readonly Oid[] {
+    return this.externals.filter((oid) => view.find(oid, 'credit') === -1).map((oid) => oidFromBytes(oid))
+  }
+
+  async dispose(): Promise<void> {
+    this.#snapshot.release()
+    await this.#spooled?.dispose()
+  }
+}
+
+function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPack['source']): CheckedPack {
+  const { sha1, sha256, objects, idx, rev, table, connections } = ingested
+  const bytes = spooled.length
+  return {
+    sha1,
+    sha256,
+    bytes,
+    objects,
+    source,
+    roots: connections.roots,
+    external: connections.externals.length > 0,
+    inline: bytes <= maxInlineBytes ? Buffer.from(spooled.read(0, bytes)) : undefined,
+    idx,
+    rev,
+    tbl: table.bytes,
+  }
+}
