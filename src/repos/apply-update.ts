@@ -8,7 +8,9 @@ import { deleteRefs, findRefs, insertRefs, moveRefs, namesWithRefsBelow, type Re
 import { lockRepository, stepRepository, type LockedRepository } from '../db/repositories.js'
 import { markDone, settleUnknownUpdate } from '../db/updates.js'
 import { HubError } from '../errors.js'
-import { lockPackBlobs, recordPack, type Packs, type StagedRepoPack } from './packs-port.js'
+import type { Packs } from '../packs/packs.js'
+import { lockPackBlobs, recordPack } from '../packs/publish.js'
+import type { StagedRepoPack } from '../packs/stage.js'
 import { chooseHead, decideRefChanges, parentNames, visibilityClass, type RefChanges, type UpdateCommand } from './ref-changes.js'
 
 /** From its last byte a push may take this long, by the database's clock. Every grace period of gc is longer. */
@@ -143,9 +145,9 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   let addedBytes = 0
   let packsChanged = false
   if (staged?.pack && accepted.length > 0) {
-    const visibility = Math.min(...new Set(accepted.map(({ name }) => visibilityClass(name))))
+    const visibility = mostVisible(accepted)
     packsChanged = true
-    const inserted = await recordPack(tx, staged, { repoId, updateId: update.updateId, visibility, changedVer: locked.packsVer + 1 })
+    const inserted = await recordPack(tx, staged.pack, { repoId, updateId: update.updateId, visibility, changedVer: locked.packsVer + 1 })
     addedBytes = inserted ? staged.pack.bytes : 0
   }
   const newHead = chooseHead(head, headExists, changes.creates, update.commands)
@@ -160,6 +162,13 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   })
   return changes.results
 }
+
+/** The visibility class that the objects of an update get. */
+const mostVisible = (accepted: readonly UpdateCommand[]): 0 | 1 | 2 =>
+  accepted.reduce<0 | 1 | 2>((least, { name }) => {
+    const own = visibilityClass(name)
+    return own < least ? own : least
+  }, 2)
 
 async function decide(tx: Transaction, update: Update, head: RefName): Promise<{ changes: RefChanges; headExists: boolean }> {
   const { commands, atomic, repoId } = update

@@ -83,7 +83,11 @@ async function connectionOf(
     }
   }
   const embedded = await startEmbedded({ dataDirectory: config.dataDirectory, log })
-  closers.push(() => embedded.stop())
+  log({ adopted: embedded.adopted }, embedded.adopted ? 'embedded database adopted' : 'embedded database started')
+  closers.push(async () => {
+    await embedded.stop()
+    log({}, 'embedded database stopped')
+  })
   return { connection: embedded.connection }
 }
 
@@ -111,6 +115,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       maxPackBytes: config.maxPackBytes,
     })
     await spool.sweep()
+    await store.sweepTemporary()
     const packs = createPacks({
       db,
       store,
@@ -137,9 +142,12 @@ export async function createServices(config: Config, log: Log): Promise<Services
       },
       health: {
         database: async () => void (await db.query(sql`SELECT 1`)),
-        store: async () => void (await store.stat('health/none' as Parameters<typeof store.stat>[0])),
+        store: () => store.ping(),
       },
-      close: ground.close,
+      close: async () => {
+        packs.close()
+        await ground.close()
+      },
     }
   } catch (error) {
     await ground.close()

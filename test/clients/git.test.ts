@@ -136,7 +136,7 @@ t.test('private by token, public without', async (t) => {
   t.match(anonymous.stderr, /could not read Username|Authentication failed/)
   const stranger = await git(['clone', hub.remote('admin/closed', token), join(dir, 'c')], { ok: false })
   t.match(stranger.stderr, 'not found')
-  const wrong = await git(['clone', hub.remote('admin/open', 'hf_wrong'), join(dir, 'd')], { ok: false })
+  const wrong = await git(['clone', hub.remote('admin/closed', 'hf_wrong'), join(dir, 'd')], { ok: false })
   t.match(wrong.stderr, /Authentication failed|could not read/)
   const cannotPush = join(dir, 'e')
   await git(['clone', '-q', hub.remote('admin/open', token), cannotPush])

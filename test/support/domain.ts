@@ -1,0 +1,152 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { CommandResult, Oid, PushCommand, RefName } from '../../protocol/types.js'
+import { zeroOid } from '../../protocol/types.js'
+import { ensureAdmin } from '../../src/auth/accounts.js'
+import { findNamespace } from '../../src/db/namespaces.js'
+import type { Database } from '../../src/db/pool.js'
+import { createVersions, type RepoState, type Versions } from '../../src/db/versions.js'
+import { createKeeper } from '../../src/kept/keep.js'
+import { createAnswers } from '../../src/packs/answers.js'
+import { createPacks, type Packs, type PacksOptions } from '../../src/packs/packs.js'
+import { createSlices } from '../../src/packs/slices.js'
+import { openSpool, type Spool } from '../../src/packs/spool.js'
+import { createReceivePort, type PushContext } from '../../src/repos/receive-push.js'
+import { createRepos, type Repos } from '../../src/repos/repos.js'
+import { createFilesystemBlobStore } from '../../src/storage/filesystem-blob-store.js'
+import { git } from './git.js'
+import { testDatabase } from './postgres.js'
+
+export interface Domain {
+  readonly db: Database
+  readonly versions: Versions
+  readonly packs: Packs
+  readonly spool: Spool
+  readonly repos: Repos
+  readonly blobDirectory: string
+  readonly adminId: number
+  /** An empty public model of `admin`. */
+  makeRepo(name: string): Promise<RepoState>
+  /** The repository as it stands. */
+  current(name: string): Promise<RepoState>
+  /** One push: spool, checks, policy, publish, transaction. */
+  push(repo: RepoState, push: TestPush): Promise<readonly CommandResult[]>
+}
+
+export interface TestPush {
+  readonly commands: readonly PushCommand[]
+  readonly pack?: Uint8Array | undefined
+  readonly atomic?: boolean
+  readonly authorise?: () => Promise<boolean>
+  /** Runs between the checks and the transaction. */
+  readonly before?: () => Promise<void>
+}
+
+interface Teardown {
+  teardown(work: () => unknown): void
+}
+
+export const never = new AbortController().signal
+export const slices = (signal: AbortSignal = never) => createSlices({ sliceMs: 20, signal })
+
+/** Everything below the doors, over a database of its own and a folder. */
+export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {}): Promise<Domain> {
+  const folder = await mkdtemp(join(tmpdir(), 'cairn-domain-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const db = await testDatabase(t)
+  await ensureAdmin(db, `hf_${'a'.repeat(34)}`)
+  const admin = (await findNamespace(db, 'admin'))!
+  const blobDirectory = join(folder, 'blobs')
+  const store = createFilesystemBlobStore({ directory: blobDirectory })
+  const spool = openSpool({ directory: join(folder, 'spool'), hubId: 'hub', bootId: 'boot', maxBytes: 2 ** 30, maxPackBytes: 2 ** 29 })
+  const keeper = createKeeper({ db, store })
+  const packs = createPacks({
+    db,
+    store,
+    files: store,
+    localFiles: store,
+    keeper,
+    spool,
+    ingestBytes: 64 * 2 ** 20,
+    tableBytes: 64 * 2 ** 20,
+    ...options,
+  })
+  t.teardown(() => packs.close())
+  const versions = createVersions(db)
+  const repos = createRepos({ db, packs, versions, answers: createAnswers(), slices, maxRefs: 100_000 })
+  const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
+
+  return {
+    db,
+    versions,
+    packs,
+    spool,
+    repos,
+    blobDirectory,
+    adminId: admin.id,
+    makeRepo: async (name) => repos.createRepo({ actor: admin, path: pathOf(name), namespaceId: admin.id, visibility: 'public', empty: true }),
+    current: async (name) => (await versions.current({ repo: pathOf(name) })).repo!,
+    async push(repo, { commands, pack, atomic = false, authorise = async () => true, before }) {
+      const actor = (await findNamespace(db, 'admin'))!
+      const context: PushContext = { repo, actor: { id: actor.id, accessVer: actor.accessVer }, authorise, signal: never, maxRefs: 100_000 }
+      const port = createReceivePort({ db, packs }, context)
+      const request = { commands, atomic, pushOptions: [] }
+      const staged = await port.stage(pack && chunked(pack), request, { slices: slices() })
+      try {
+        await before?.()
+        return await port.apply(staged, request)
+      } finally {
+        await staged.dispose()
+      }
+    },
+  }
+}
+
+async function* chunked(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536)
+}
+
+export const create = (name: string, newOid: string): PushCommand => ({ name: name as RefName, oldOid: zeroOid, newOid: newOid as Oid })
+export const move = (name: string, oldOid: string, newOid: string): PushCommand => ({
+  name: name as RefName,
+  oldOid: oldOid as Oid,
+  newOid: newOid as Oid,
+})
+export const remove = (name: string, oldOid: string): PushCommand => ({ name: name as RefName, oldOid: oldOid as Oid, newOid: zeroOid })
+
+/** A work tree of real git, in a folder that exists. */
+export async function workTree(folder: string): Promise<WorkTree> {
+  const cwd = join(folder, randomUUID())
+  await git(['init', '-q', '-b', 'main', cwd])
+  return new WorkTree(cwd)
+}
+
+export class WorkTree {
+  readonly cwd: string
+
+  constructor(cwd: string) {
+    this.cwd = cwd
+  }
+
+  /** A commit on top of what HEAD is at; its oid. */
+  async commit(files: Readonly<Record<string, string | Buffer>>, message = 'commit'): Promise<string> {
+    for (const [name, content] of Object.entries(files)) {
+      const { stdout } = await git(['hash-object', '-w', '--stdin'], { cwd: this.cwd, input: Buffer.from(content) })
+      await git(['update-index', '--add', '--cacheinfo', `100644,${stdout.toString().trim()},${name}`], { cwd: this.cwd })
+    }
+    await git(['commit', '-q', '--allow-empty', '-m', message], { cwd: this.cwd })
+    return this.rev('HEAD')
+  }
+
+  async rev(name: string): Promise<string> {
+    return (await git(['rev-parse', name], { cwd: this.cwd })).stdout.toString().trim()
+  }
+
+  /** What `git push` would send for `wanted`, given that the other side has `^…`. */
+  async pack(...revisions: readonly string[]): Promise<Buffer> {
+    const args = ['pack-objects', '--revs', '--stdout', '--thin', '--delta-base-offset', '-q']
+    return (await git(args, { cwd: this.cwd, input: Buffer.from(`${revisions.join('\n')}\n`) })).stdout
+  }
+}
