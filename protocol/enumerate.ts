@@ -131,7 +131,6 @@ class Enumeration {
   /** What the edge of the haves holds is had; the rest of the trees is not. */
   async walkTrees(): Promise<void> {
     const history = this.#history
-    const pause = async (): Promise<void> => void (await this.#options.slices.pause())
     const commits = this.#commits.view()
     const edges = new EntryMarks(this.#view)
     for (const entry of commits) {
@@ -140,7 +139,8 @@ class Enumeration {
         edges.add(parent, 1)
         this.#edges.push(parent)
       }
-      await pause()
+      const pause = this.#options.slices.pause()
+      if (pause) await pause
     }
     for (const entry of this.#edges.view()) {
       const { tree } = await history.commit(entry)

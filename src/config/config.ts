@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { HubError } from '../errors.js'
 import { freeBytes } from './free-bytes.js'
-import { settingsTable, type SettingName } from './settings-table.js'
+import { settingsTable } from './settings-table.js'
 import { SettingsReader } from './settings-reader.js'
 
 export { settingsTable, type SettingName } from './settings-table.js'
@@ -112,7 +112,7 @@ export function loadConfig(env: Env): Config {
   return Object.freeze(config)
 }
 
-function complaintsText(complaints: readonly { readonly name: SettingName | string; readonly says: string }[]): string {
+function complaintsText(complaints: readonly { readonly name: string; readonly says: string }[]): string {
   const lines = complaints.map(({ name, says }) => `${name} ${says}`)
   return lines.length === 1 ? `the settings are wrong: ${lines[0]}` : `the settings are wrong:\n${lines.map((line) => `  ${line}`).join('\n')}`
 }

@@ -47,7 +47,7 @@ export async function ingestPack(spool: SpooledPack, view: PackView, limits: Ind
   if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
   const { sha1, sha256 } = spool.checksums()
   const index = indexer.finish(sha1, spool.length)
-  const pause = async (): Promise<void> => void (await options.slices.pause())
+  const pause = async (): Promise<void> => options.slices.pause()
   await pause()
   const connections = indexer.connect(index)
   await pause()

@@ -1,4 +1,4 @@
-import { ObjectTable } from '../../protocol/pack/object-table.js'
+import type { ObjectTable } from '../../protocol/pack/object-table.js'
 import type { InlineRow, PackRow } from '../db/packs.js'
 import { InlinePacks, type InlinePacksOptions } from './inline-packs.js'
 import type { HeldBytes } from './pack-file.js'

@@ -53,7 +53,7 @@ export async function openGround(config: Config, log: Log): Promise<Ground> {
     for (const closer of closers.splice(0).toReversed()) await closer()
   }
   try {
-    const lock = await takeDataLock(config.dataDirectory)
+    const lock = takeDataLock(config.dataDirectory)
     closers.push(async () => lock.release())
     const { connection, directConnection } = await connectionOf(config, log, closers)
     const db = openDatabase({

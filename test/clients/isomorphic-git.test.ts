@@ -36,6 +36,7 @@ t.test('isomorphic-git clones, commits, pushes, fetches and merges', async (t) =
   await git(['push', '-q', '--follow-tags'], { cwd: other })
   await iso.pull({ fs, http, dir, url, onAuth, ref: 'main', author, fastForwardOnly: true })
   t.equal(fs.readFileSync(join(dir, 'from-git.txt'), 'utf8').length, 100_000)
+  await iso.fetch({ fs, http, dir, url, onAuth, ref: 'main', tags: true })
   t.same(await iso.listTags({ fs, dir }), ['v1'])
   const refs = await iso.listServerRefs({ http, url, onAuth, protocolVersion: 2 })
   t.ok(

@@ -78,10 +78,10 @@ function endDatabase(data: string): void {
   if (pid !== undefined && isAlive(pid)) process.kill(pid, 'SIGKILL')
 }
 
+/** A process that ended and was not buried yet has no command line. */
 function isAlive(pid: number): boolean {
   try {
-    process.kill(pid, 0)
-    return true
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== ''
   } catch {
     return false
   }

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, readFileSync, symlinkSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { projectRoot } from '../support/hub.js'
 
 function lint(cwd: string, args: readonly string[] = []): { status: number | null; output: string } {
@@ -27,7 +28,10 @@ t.test('a room that imports what it must not know is reported', async (t) => {
     ['protocol/pack/b.ts', "export { HubError } from '../../src/errors.js'", "'../../src/errors.js' import is restricted"],
     ['lfs/a.ts', "export { x } from '../protocol/oid.js'", "'../protocol/oid.js' import is restricted"],
   ]
-  const dir = t.testdir(nest(planted.map(([file, source]) => [file, `${source}\n`])))
+  const dir = plant(
+    t,
+    planted.map(([file, source]) => [file, `${source}\n`]),
+  )
   copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))
   symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
   const { status, output } = lint(dir, ['src', 'protocol', 'lfs'])
@@ -36,35 +40,47 @@ t.test('a room that imports what it must not know is reported', async (t) => {
 })
 
 t.test('allowed imports between rooms are not reported', async (t) => {
-  const dir = t.testdir(
-    nest([
-      ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
-      ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
-      ['src/db/a.ts', "export { Client } from 'pg'\n"],
-      ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
-    ]),
-  )
+  const dir = plant(t, [
+    ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
+    ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
+    ['src/db/a.ts', "export { Client } from 'pg'\n"],
+    ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
+  ])
   copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))
   symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
   const { output } = lint(dir, ['src', 'protocol'])
   t.notMatch(output, 'is restricted')
 })
 
-t.test('the README names every setting', async (t) => {
-  const { settingsTable } = await import('../../src/config/config.js')
-  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
-  for (const { name } of settingsTable) t.match(readme, `\`${name}\``)
+t.test('everything is formatted', async (t) => {
+  const run = spawnSync(join(projectRoot, 'node_modules', '.bin', 'biome'), ['format', '.'], { cwd: projectRoot, encoding: 'utf8' })
+  t.equal(run.status, 0, run.stdout + run.stderr)
 })
 
-type Fixture = { [name: string]: string | Fixture }
+t.test('the README shows every setting as it is', async (t) => {
+  const { settingsTable } = await import('../../src/config/config.js')
+  const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
+  const section = /\n## Settings\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
+  const rows = section.split('\n').filter((line) => line.startsWith('| `'))
+  t.same(
+    rows,
+    settingsTable.map(({ name, byDefault, says }) => `| \`${name}\` | ${byDefault} | ${says} |`),
+  )
+})
 
-function nest(files: readonly (readonly [path: string, content: string])[]): Fixture {
-  const root: Fixture = {}
+t.test('we introduce ourselves by the version of the package', async (t) => {
+  const { agent } = await import('../../protocol/capabilities.js')
+  const { version } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { version: string }
+  t.equal(agent, `cairn/${version}`)
+})
+
+/** Outside the checkout: the linter passes over what git ignores. */
+function plant(t: Test, files: readonly (readonly [path: string, content: string])[]): string {
+  const dir = mkdtempSync(join(tmpdir(), 'cairn-rules-'))
+  t.teardown(() => rmSync(dir, { recursive: true }))
   for (const [path, content] of files) {
-    const parts = path.split('/')
-    let folder = root
-    for (const part of parts.slice(0, -1)) folder = (folder[part] ??= {}) as Fixture
-    folder[parts.at(-1)!] = content
+    mkdirSync(join(dir, path, '..'), { recursive: true })
+    writeFileSync(join(dir, path), content)
   }
-  return root
+  return dir
 }
