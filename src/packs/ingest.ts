@@ -77,7 +77,7 @@ async function completeThin(indexer: PackIndexer, spool: SpooledPack, view: Pack
     const at = indexer.end
     const base = indexer.addBase(name, type, data, at)
     if (base.length === 0) continue
-    spool.complete(base, at)
+    await spool.complete(base, at)
     await drive(indexer.resolve(spool), options)
   }
 }

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ObjectTable } from '../../protocol/pack/object-table.js'
-import { InlineReader, placeWidth, type InlineIndex } from './inline-index.js'
+import { InlineReader, placeFields, placeWidth, type InlineIndex } from './inline-index.js'
 import { Overlay } from './overlay.js'
 import type { PackFiles } from './pack-file.js'
 
@@ -82,13 +82,14 @@ export class InlinePacks {
       const [segment, offset] = this.#store(table)
       return { segment, offset, table: ObjectTable.open(new Uint8Array(this.#segments[segment]!, offset, table.length)) }
     })
-    const room = this.#options.memoryBytes
+    let room = this.#options.memoryBytes - this.#memory
     const inMemory = packs.map(({ pack }) => {
-      if (this.#memory + pack.length > room) return false
-      this.#memory += pack.length
+      if (pack.length > room) return false
+      room -= pack.length
       return true
     })
     const fileOffsets = await this.#append(packs.filter((_, i) => !inMemory[i]).map(({ pack }) => pack))
+    this.#memory = this.#options.memoryBytes - room
     let spilled = 0
     return packs.map(({ pack }, i) => {
       const { segment, offset, table } = places[i]!
@@ -104,7 +105,10 @@ export class InlinePacks {
 
   retire(number: number, { gone }: { readonly gone: boolean }): void {
     this.#alive[number] = false
-    if (gone) this.#dead += this.#tables[number]!.bytes.length
+    if (!gone) return
+    const place = number * placeWidth
+    const inMemory = this.#places[place + placeFields.packSegment]! >= 0
+    this.#dead += this.#tables[number]!.bytes.length + (inMemory ? this.#places[place + placeFields.packBytes]! : 0)
   }
 
   /** What there is now, for a snapshot. */
@@ -160,7 +164,7 @@ export class InlinePacks {
   async #append(packs: readonly Uint8Array[]): Promise<number[]> {
     if (packs.length === 0) return []
     if (this.#path === undefined) {
-      await mkdir(this.#options.directory, { recursive: true })
+      await mkdir(this.#options.directory, { recursive: true, mode: 0o700 })
       this.#path = join(this.#options.directory, `${randomUUID()}.packs`)
     }
     let end = this.#fileBytes

@@ -153,13 +153,15 @@ export class SpooledPack implements ByteSource {
 
   /**
    * Turns a thin pack into a whole one: `bases` are entries that stand at `at`, where the trailer stood; `count` is the new number of objects.
-   * `seal` has to follow.
+   * `seal` has to follow. A small pack may need large bases, and moves to a file then as well.
+   * @throws ProtocolError `too-large`; HubError `storage-full`
    */
-  complete(bases: Uint8Array, at: number): void {
+  async complete(bases: Uint8Array, at: number): Promise<void> {
     const grown = at + bases.length - this.#length
     if (grown > 0) this.#options.reserve(grown, this.#length)
     else this.#options.free(-grown)
     this.#length = at + bases.length
+    if (!this.#file && this.#length > this.#options.memoryBytes) await this.#moveToFile(at)
     this.#write(bases, at)
   }
 
@@ -229,7 +231,7 @@ export class SpooledPack implements ByteSource {
 
   async #moveToFile(bytes: number): Promise<void> {
     const { directory, name } = this.#options
-    await mkdir(directory, { recursive: true }).catch(asHubError)
+    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(asHubError)
     const path = join(directory, name)
     const handle = await open(path, 'wx+', 0o600).catch(asHubError)
     this.#file = { path, handle }

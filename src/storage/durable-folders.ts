@@ -1,6 +1,9 @@
 import { mkdir, open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
+/** What private repositories hold is for nobody else on the machine. */
+const folderMode = 0o700
+
 /** Folders that outlive a power cut: a file's name is only as durable as the names of all folders above it. */
 export class DurableFolders {
   readonly #top: string
@@ -36,10 +39,10 @@ export class DurableFolders {
 
   async #make(folder: string): Promise<void> {
     if (folder === this.#top) {
-      await mkdir(folder, { recursive: true })
+      await mkdir(folder, { recursive: true, mode: folderMode })
     } else {
       await this.ensure(dirname(folder))
-      await mkdir(folder).catch((error: NodeJS.ErrnoException) => {
+      await mkdir(folder, folderMode).catch((error: NodeJS.ErrnoException) => {
         if (error.code !== 'EEXIST') throw error
       })
     }

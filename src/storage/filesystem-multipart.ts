@@ -28,7 +28,7 @@ export function createFilesystemMultipart({ folder, folders, temporary, put }: F
     async begin(key) {
       const id = randomUUID()
       await folders.ensure(folder)
-      await mkdir(join(folder, id))
+      await mkdir(join(folder, id), 0o700)
       await folders.sync(folder)
       return { key, id }
     },

@@ -31,7 +31,7 @@ export class TemporaryFiles {
     await this.#folders.ensure(this.#folder)
     const path = join(this.#folder, randomUUID())
     try {
-      const handle = await open(path, 'wx')
+      const handle = await open(path, 'wx', 0o600)
       try {
         let written = 0
         for await (const chunk of abortable(bytes, signal)) {

@@ -44,6 +44,16 @@ t.test('a blob is a file at its key, for whoever opens it by path', async (t) =>
   t.equal(await readFile(store.pathOf(key), 'utf8'), 'content')
 })
 
+t.test('nobody else on the machine may look at what is stored', async (t) => {
+  const { store, directory } = await openStore()
+  const upload = await store.begin(stagingKey('upload-1'))
+  await store.part(upload, 1, chunks('part'))
+  await store.put(packKey(sha256('content')), chunks('content'))
+  const entries = await readdir(directory, { recursive: true })
+  t.ok(entries.length >= 6)
+  for (const name of ['', ...entries]) t.equal(statSync(join(directory, name)).mode & 0o077, 0, name)
+})
+
 t.test('what dead writers left is swept, and nothing else', async (t) => {
   const { store, contents, directory } = await openStore()
   await store.sweepTemporary()
