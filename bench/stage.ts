@@ -1,0 +1,42 @@
+import { join } from 'node:path'
+import { startHub, type Hub } from '../test/support/hub.js'
+import { startPeer, type Peer } from './peer.js'
+
+export interface Bench {
+  readonly folder: string
+  readonly hub: Hub
+  readonly peer: Peer
+  stop(): Promise<void>
+}
+
+export interface Row {
+  readonly what: string
+  readonly ratio: string
+  readonly goal: string
+  readonly ok: boolean
+  readonly figures: string
+}
+
+/** Both servers, side by side. */
+export async function startBench(folder: string): Promise<Bench> {
+  const closers: (() => unknown)[] = []
+  const hub = await startHub({ teardown: (work) => void closers.push(work) })
+  const peer = await startPeer(join(folder, 'peer'))
+  return {
+    folder,
+    hub,
+    peer,
+    async stop() {
+      await peer.stop()
+      for (const close of closers.toReversed()) await close()
+    },
+  }
+}
+
+export function atLeast(what: string, ratio: number, goal: number, figures: string): Row {
+  return { what, ratio: `${ratio.toFixed(2)} ×`, goal: `≥ ${goal} ×`, ok: ratio >= goal, figures }
+}
+
+export function atMost(what: string, ratio: number, goal: number, figures: string): Row {
+  return { what, ratio: `${ratio.toFixed(2)} ×`, goal: `≤ ${goal} ×`, ok: ratio <= goal, figures }
+}
