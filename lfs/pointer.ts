@@ -24,12 +24,12 @@ const versions: ReadonlySet<string> = new Set([version, 'https://hawser.github.c
 export function parsePointer(data: Uint8Array): Pointer | undefined {
   if (data.length > maxPointerBytes || data.length < 'version '.length) return undefined
   const text = Buffer.from(data.buffer, data.byteOffset, data.length).toString('latin1').trim()
-  if (!text.startsWith('version ')) return undefined
-  const [first, ...lines] = text.split(/\r?\n/).filter((line) => line !== '' && !/^ext-\d-\S+ /.test(line))
+  if (!text.startsWith('version ') && !text.startsWith('ext-')) return undefined
+  const [versionLine = '', ...lines] = text.split(/\r?\n/).filter((line) => line !== '' && !/^ext-\d-\S+ /.test(line))
   const [oidLine = '', sizeLine = '', ...extra] = lines
-  if (extra.length > 0 || !versions.has(first!.slice('version '.length))) return undefined
+  if (extra.length > 0 || !versionLine.startsWith('version ') || !versions.has(versionLine.slice('version '.length))) return undefined
   const oid = /^oid sha256:(.*)$/s.exec(oidLine)?.[1] ?? ''
-  const digits = /^size (\d{1,20})$/.exec(sizeLine)?.[1]
+  const digits = /^size \+?(\d{1,20})$/.exec(sizeLine)?.[1]
   if (!isLfsOid(oid) || digits === undefined) return undefined
   const size = Number(digits)
   return Number.isSafeInteger(size) ? { oid, size } : undefined

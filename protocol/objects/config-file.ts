@@ -41,12 +41,16 @@ class ConfigReader {
   #at: number
   #section: string | undefined
   #subsection: string | undefined
-  line = 1
 
   constructor(text: string) {
     // Git reads a CR before a newline as part of it, even in quotes. The last line may lack its newline.
     this.#text = `${text.replaceAll('\r\n', '\n')}\n`
     this.#at = text.startsWith(utf8Bom) ? utf8Bom.length : 0
+  }
+
+  /** Of the character read last; a newline belongs to the line it ends. */
+  get line(): number {
+    return this.#text.slice(0, this.#at - 1).split('\n').length
   }
 
   /** @throws Unreadable */
@@ -66,7 +70,6 @@ class ConfigReader {
   #take(): string {
     const character = this.#text.charAt(this.#at)
     this.#at += 1
-    if (character === '\n' && this.#at < this.#text.length) this.line += 1
     return character
   }
 

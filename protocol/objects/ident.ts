@@ -52,7 +52,8 @@ function skipText(data: Uint8Array, at: number, end: number): number {
 /** What follows the address. Without a space before it, it may be anything but a date out of range. */
 function checkDate(data: Uint8Array, at: number, end: number, bad: (problem: string) => ProtocolError): void {
   const spaced = data[at] === space
-  const start = spaced ? at + 1 : at
+  let start = at
+  while (data[start] === space) start += 1 // some wrote two
   let i = start
   let seconds = 0
   for (; i < end && isDigit(data[i]); i++) {
@@ -64,8 +65,9 @@ function checkDate(data: Uint8Array, at: number, end: number, bad: (problem: str
   if (data[start] === zero && i > start + 1) throw bad('has a date that begins with a zero')
 }
 
-/** Reads the line leniently: what is missing is empty, zero or `+0000`. `text` is decoded already. */
-export function parseIdent(text: string): Ident {
+/** Reads the line leniently: what is missing is empty, zero or `+0000`; lines that continue it do not count. `value` is decoded already. */
+export function parseIdent(value: string): Ident {
+  const text = value.split('\n', 1)[0]!
   const opened = text.indexOf('<')
   const name = (opened === -1 ? text : text.slice(0, opened)).trim()
   const rest = opened === -1 ? '' : text.slice(opened + 1)
