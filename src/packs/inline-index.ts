@@ -4,7 +4,7 @@ import { firstSlot, nextSlot, numberOfSlot, rowOfSlot } from './overlay.js'
 import type { GrowingFile, HeldBytes, PackFiles } from './pack-file.js'
 
 /** Where an inline pack's table and bytes are, six numbers each. Segment -1: in the file. */
-const placeFields = { tableSegment: 0, tableOffset: 1, tableBytes: 2, packSegment: 3, packOffset: 4, packBytes: 5 } as const
+export const placeFields = { tableSegment: 0, tableOffset: 1, tableBytes: 2, packSegment: 3, packOffset: 4, packBytes: 5 } as const
 export const placeWidth = 6
 
 /** The inline packs of a repository as they stood at some moment. What came later is there as well and is passed over. */
