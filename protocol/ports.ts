@@ -127,11 +127,25 @@ export interface ReceivePort {
   apply(staged: StagedPack, request: UpdateRequest): Promise<readonly CommandResult[]>
 }
 
+/** Answers that were given before, as they were framed. A key says everything that shapes an answer but the repository and its state. */
+export interface AnswerCache {
+  find(key: string): Uint8Array | undefined
+  record(key: string): AnswerRecording
+}
+
+export interface AnswerRecording {
+  /** Copies the chunk, unless the answer has become too large to be kept. */
+  add(chunk: Uint8Array): void
+  /** The answer is whole. Without this nothing is kept. */
+  keep(): void
+}
+
 /** What a fetch needs of a repository. Implemented by `src/repos/serve-fetch`. */
 export interface FetchPort {
   readonly view: PackView
   readonly answer: AnswerPack
   readonly reaches: Reaches
+  readonly cache?: AnswerCache
   /** True when the caller may want this object: the visibility classes of docs/git-storage.md. `oid` is known to exist when `entry` is not -1. */
   mayWant(oid: Oid, entry: Entry): boolean
 }

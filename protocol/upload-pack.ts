@@ -176,6 +176,14 @@ async function* sendPack(
 ): AsyncGenerator<Uint8Array> {
   const { slices } = options
   const { wants, thinPack, ofsDelta, includeTag } = request
+  const key = answerKey(request, common, maxBytes)
+  const known = port.cache?.find(key)
+  if (known) {
+    yield* gather(opening)
+    yield known
+    return
+  }
+  const recording = port.cache?.record(key)
   const lines = maxBytes === undefined || request.noProgress ? undefined : new ProgressLines()
   const pack = port.answer(
     port.view,
@@ -187,15 +195,24 @@ async function* sendPack(
     for await (const chunk of maxBytes === undefined ? pack : bandPack(pack, lines, maxBytes, options)) {
       if (!begun) yield* gather(opening)
       begun = true
+      recording?.add(chunk)
       yield chunk
     }
+    recording?.keep()
   } catch (error) {
-    const known = error instanceof ProtocolError && error.code !== 'corrupt' && error.code !== 'cancelled'
-    if (!begun && known) throw new RefusedRequest(error.message, { cause: error })
+    const expected = error instanceof ProtocolError && error.code !== 'corrupt' && error.code !== 'cancelled'
+    if (!begun && expected) throw new RefusedRequest(error.message, { cause: error })
     if (!begun || maxBytes === undefined) throw error
-    yield fatalPkt(known ? error.message : 'internal error')
-    if (!known) throw error
+    yield fatalPkt(expected ? error.message : 'internal error')
+    if (!expected) throw error
   }
+}
+
+/** All that shapes an answer besides the repository: two requests of one key get the same bytes. */
+function answerKey(request: FetchRequest, common: readonly Oid[], maxBytes: SideBandBytes | undefined): string {
+  const { wants, thinPack, ofsDelta, includeTag, noProgress } = request
+  const flags = [thinPack, ofsDelta, includeTag, noProgress].map(Number).join('')
+  return `${flags} ${maxBytes ?? 0} ${wants.toSorted().join('')} ${common.toSorted().join('')}`
 }
 
 /** The pack on band 1, what is to be said about it on band 2, keepalives until it starts, and the flush. */

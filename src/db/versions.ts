@@ -69,6 +69,17 @@ export interface Current {
 export interface Versions {
   current(query: CurrentQuery): Promise<Current>
   repoById(id: number): Promise<RepoState | undefined>
+  /**
+   * Runs a change to what is answered here. Whoever makes one says so: until it has ended, however it ends, nothing about its subject is
+   * answered from memory.
+   */
+  changing<T>(subject: ChangeSubject, change: () => Promise<T>): Promise<T>
+}
+
+/** What a change is about: a repository, an actor, or both. */
+export interface ChangeSubject {
+  readonly repoId?: number | undefined
+  readonly actorId?: number | undefined
 }
 
 interface RepoRow {
@@ -150,6 +161,8 @@ export function createVersions(db: Queryable): Versions {
       )
       return row && toRepo(row, id)
     },
+
+    changing: (_subject, change) => change(),
   }
 }
 

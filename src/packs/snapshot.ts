@@ -29,6 +29,8 @@ export interface Snapshot extends PackView {
   readonly repoId: number
   readonly versions: SnapshotVersions
   readonly packs: readonly SnapshotPack[]
+  /** Entry of an object in one pack, or -1. */
+  findIn(pack: number, oid: Uint8Array): Entry
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
 }
@@ -124,6 +126,13 @@ export class PackSetView implements PackView {
       if (row !== -1) return ordinal * high + table.rankOfRow(row)
     }
     return -1
+  }
+
+  /** The same in one pack alone. */
+  findIn(pack: number, oid: Uint8Array): Entry {
+    const table = this.#table(pack)
+    const row = table.findRow(oid)
+    return row === -1 ? -1 : pack * high + table.rankOfRow(row)
   }
 
   oidOf(entry: Entry, into: Uint8Array): void {

@@ -8,6 +8,7 @@ import { deleteRefs, findRefs, insertRefs, moveRefs, namesWithRefsBelow, type Re
 import { lockRepository, stepRepository, type LockedRepository } from '../db/repositories.js'
 import { markDone, settleUnknownUpdate } from '../db/updates.js'
 import { HubError } from '../errors.js'
+import type { Versions } from '../db/versions.js'
 import type { Packs } from '../packs/packs.js'
 import { lockPackBlobs, recordPack } from '../packs/publish.js'
 import type { StagedRepoPack } from '../packs/stage.js'
@@ -47,6 +48,7 @@ export interface Update {
 export interface UpdateDependencies {
   readonly db: Database
   readonly packs: Packs
+  readonly versions: Pick<Versions, 'changing'>
 }
 
 /** The transaction has to be tried again with what was learned. */
@@ -68,7 +70,11 @@ class RollBack extends Error {
  * @throws HubError `unavailable` when nobody can say what became of the update: the caller must break off without a report
  * @throws HubError `repo-not-found` when the repository is gone, `forbidden` when access was lost meanwhile
  */
-export async function applyUpdate(deps: UpdateDependencies, update: Update): Promise<readonly CommandResult[]> {
+export function applyUpdate(deps: UpdateDependencies, update: Update): Promise<readonly CommandResult[]> {
+  return deps.versions.changing({ repoId: update.repoId }, () => attemptUpdates(deps, update))
+}
+
+async function attemptUpdates(deps: UpdateDependencies, update: Update): Promise<readonly CommandResult[]> {
   const { db } = deps
   const known = { gcEpoch: update.staged?.basis.gcEpoch, access: update.accessVersions }
   for (let attempt = 0; attempt < maxAttempts; attempt++) {

@@ -65,24 +65,21 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
     }))
   try {
     await staged?.publish()
-    const results = await applyUpdate(
-      { db, packs },
-      {
-        repoId,
-        updateId,
-        staged,
-        atomic: true,
-        lfsOids: [],
-        actorId: actor.id,
-        startedAt,
-        pushOptions: [],
-        action: 'repo.create',
-        reveal: true,
-        commands: commit ? [{ name: 'refs/heads/main' as RefName, oldOid: zeroOid, newOid: commit.oid }] : [],
-        accessVersions: { repo: 1, actor: actor.accessVer },
-        authorise: async () => true, // creating was decided a moment ago, and the repository is nobody's yet
-      },
-    )
+    const results = await applyUpdate(deps, {
+      repoId,
+      updateId,
+      staged,
+      atomic: true,
+      lfsOids: [],
+      actorId: actor.id,
+      startedAt,
+      pushOptions: [],
+      action: 'repo.create',
+      reveal: true,
+      commands: commit ? [{ name: 'refs/heads/main' as RefName, oldOid: zeroOid, newOid: commit.oid }] : [],
+      accessVersions: { repo: 1, actor: actor.accessVer },
+      authorise: async () => true, // creating was decided a moment ago, and the repository is nobody's yet
+    })
     const refusal = results.find((result) => result.kind === 'refused')
     if (refusal?.kind === 'refused') throw new HubError('conflict', refusal.reason)
   } catch (error) {
@@ -96,17 +93,19 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
 }
 
 /** Hides a repository at once. Its bytes stay for the retention time. */
-export async function deleteRepo(db: Database, repo: RepoState, actorId: number): Promise<void> {
-  await db.transaction(async (tx) => {
-    if (!(await markRepositoryDeleted(tx, repo.id))) throw new HubError('repo-not-found', 'Repository not found')
-    await appendAudit(tx, {
-      actorId,
-      action: 'repo.delete',
-      repoId: repo.id,
-      namespaceId: repo.namespaceId,
-      details: { type: repo.type, name: repo.name },
+export async function deleteRepo({ db, versions }: Pick<CreateRepoDependencies, 'db' | 'versions'>, repo: RepoState, actorId: number): Promise<void> {
+  const hide = (): Promise<void> =>
+    db.transaction(async (tx) => {
+      if (!(await markRepositoryDeleted(tx, repo.id))) throw new HubError('repo-not-found', 'Repository not found')
+      await appendAudit(tx, {
+        actorId,
+        action: 'repo.delete',
+        repoId: repo.id,
+        namespaceId: repo.namespaceId,
+        details: { type: repo.type, name: repo.name },
+      })
     })
-  })
+  await versions.changing({ repoId: repo.id }, hide)
 }
 
 function firstFiles({ path, files = [], license, sdk }: CreateRepoRequest): CommitFile[] {

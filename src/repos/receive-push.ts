@@ -1,11 +1,9 @@
 import type { ReceivePort, StagedPack } from '../../protocol/ports.js'
 import { zeroOid, type CommandResult, type PushCommand } from '../../protocol/types.js'
-import type { Database } from '../db/pool.js'
 import { databaseTime } from '../db/repositories.js'
 import type { RepoState } from '../db/versions.js'
-import type { Packs } from '../packs/packs.js'
 import type { StagedRepoPack } from '../packs/stage.js'
-import { applyUpdate } from './apply-update.js'
+import { applyUpdate, type UpdateDependencies } from './apply-update.js'
 import { applyPushPolicy } from './push-policy.js'
 import { createUpdateId } from './update-id.js'
 
@@ -19,7 +17,7 @@ export interface PushContext {
 }
 
 /** One push to one repository: spool and check, policy, publish, the one transaction. */
-export function createReceivePort(deps: { readonly db: Database; readonly packs: Packs }, context: PushContext): ReceivePort {
+export function createReceivePort(deps: UpdateDependencies, context: PushContext): ReceivePort {
   const { db, packs } = deps
   const { repo, actor } = context
   const updateId = createUpdateId()
@@ -52,23 +50,20 @@ export function createReceivePort(deps: { readonly db: Database; readonly packs:
         return commands.map(({ name }) => ({ name, kind: 'refused', reason: refused.get(name) ?? 'atomic push failure' }))
       }
       if (accepted.some(({ newOid }) => newOid !== zeroOid)) await staged.publish()
-      const results = await applyUpdate(
-        { db, packs },
-        {
-          repoId: repo.id,
-          updateId,
-          staged,
-          commands: accepted,
-          atomic,
-          lfsOids: [],
-          actorId: actor.id,
-          startedAt,
-          accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer },
-          authorise: context.authorise,
-          pushOptions: request.pushOptions,
-          action: 'repo.push',
-        },
-      )
+      const results = await applyUpdate(deps, {
+        repoId: repo.id,
+        updateId,
+        staged,
+        commands: accepted,
+        atomic,
+        lfsOids: [],
+        actorId: actor.id,
+        startedAt,
+        accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer },
+        authorise: context.authorise,
+        pushOptions: request.pushOptions,
+        action: 'repo.push',
+      })
       return inOrder(commands, refused, results)
     },
   }

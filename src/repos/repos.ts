@@ -1,8 +1,9 @@
-import type { AnswerPack, FetchPort, Reaches, ReceivePort, RefTable, Slices } from '../../protocol/ports.js'
+import type { FetchPort, ReceivePort, RefTable, Slices } from '../../protocol/ports.js'
 import type { Oid } from '../../protocol/types.js'
 import type { Database } from '../db/pool.js'
 import type { RepoState, Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
+import type { Answers } from '../packs/answers.js'
 import type { Packs } from '../packs/packs.js'
 import { createRepo, deleteRepo, type CommitAuthor, type CreateRepoRequest } from './create-repo.js'
 import { createReceivePort } from './receive-push.js'
@@ -52,16 +53,16 @@ export interface ReposDependencies {
   readonly db: Database
   readonly packs: Packs
   readonly versions: Versions
-  readonly answers: { readonly answer: AnswerPack; readonly reaches: Reaches }
+  readonly answers: Answers
   readonly slices: (signal: AbortSignal) => Slices
   readonly maxRefs: number
 }
 
 export function createRepos(deps: ReposDependencies): Repos {
-  const { db, packs, answers } = deps
+  const { packs, answers } = deps
   return {
     createRepo: (request) => createRepo(deps, request),
-    deleteRepo: (repo, actor) => deleteRepo(db, repo, actor.id),
+    deleteRepo: (repo, actor) => deleteRepo(deps, repo, actor.id),
     slices: deps.slices,
 
     async repoInfo(repo, { revision, signal = new AbortController().signal } = {}) {
@@ -90,6 +91,6 @@ export function createRepos(deps: ReposDependencies): Repos {
       return { ...createFetchPort(snapshot, answers), release: () => snapshot.release() }
     },
 
-    openReceive: (repo, options) => createReceivePort({ db, packs }, { repo, maxRefs: deps.maxRefs, ...options }),
+    openReceive: (repo, options) => createReceivePort(deps, { repo, maxRefs: deps.maxRefs, ...options }),
   }
 }

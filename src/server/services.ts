@@ -9,6 +9,7 @@ import { migrate } from '../db/migrate.js'
 import { findNamespace } from '../db/namespaces.js'
 import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
 import { sql } from '../db/sql.js'
+import { createHotVersions } from '../db/hot-versions.js'
 import { createVersions } from '../db/versions.js'
 import { createKeeper } from '../kept/keep.js'
 import { createAnswers } from '../packs/answers.js'
@@ -105,7 +106,8 @@ export async function createServices(config: Config, log: Log): Promise<Services
     })
     await ensureAdmin(db, secrets.adminToken)
 
-    const versions = createVersions(db)
+    // With an embedded database nobody else writes to it.
+    const versions = config.databaseUrl === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
     const store = createFilesystemBlobStore({ directory: join(config.dataDirectory, 'blobs') })
     const spool = openSpool({
       directory: config.spoolDirectory,
@@ -127,7 +129,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       tableBytes: config.tableBytes,
     })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const repos = createRepos({ db, packs, versions, answers: createAnswers(), slices, maxRefs })
+    const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: config.answerBytes }), slices, maxRefs })
 
     return {
       secrets,
@@ -138,7 +140,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       accounts: {
         createUser: (user) => createUser(db, user),
         findUser: (name) => findNamespace(db, name),
-        createToken: async (token) => (await createTokenFor(db, token)).token,
+        createToken: async (token) => (await versions.changing({ actorId: token.userId }, () => createTokenFor(db, token))).token,
       },
       health: {
         database: async () => void (await db.query(sql`SELECT 1`)),

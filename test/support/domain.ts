@@ -7,6 +7,7 @@ import { zeroOid } from '../../protocol/types.js'
 import { ensureAdmin } from '../../src/auth/accounts.js'
 import { findNamespace } from '../../src/db/namespaces.js'
 import type { Database } from '../../src/db/pool.js'
+import { createHotVersions } from '../../src/db/hot-versions.js'
 import { createVersions, type RepoState, type Versions } from '../../src/db/versions.js'
 import { createKeeper } from '../../src/kept/keep.js'
 import { createAnswers } from '../../src/packs/answers.js'
@@ -74,8 +75,8 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     ...options,
   })
   t.teardown(() => packs.close())
-  const versions = createVersions(db)
-  const repos = createRepos({ db, packs, versions, answers: createAnswers(), slices, maxRefs: 100_000 })
+  const versions = createHotVersions(createVersions(db))
+  const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: 2 ** 20 }), slices, maxRefs: 100_000 })
   const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
 
   return {
@@ -91,7 +92,7 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     async push(repo, { commands, pack, atomic = false, authorise = async () => true, before }) {
       const actor = (await findNamespace(db, 'admin'))!
       const context: PushContext = { repo, actor: { id: actor.id, accessVer: actor.accessVer }, authorise, signal: never, maxRefs: 100_000 }
-      const port = createReceivePort({ db, packs }, context)
+      const port = createReceivePort({ db, packs, versions }, context)
       const request = { commands, atomic, pushOptions: [] }
       const staged = await port.stage(pack && chunked(pack), request, { slices: slices() })
       try {

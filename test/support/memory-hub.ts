@@ -54,6 +54,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       return { ...(entry ? { actor: entry[1] } : {}), ...(found ? { repo: found } : {}) }
     },
     repoById: async (id) => repos.find((repo) => repo.id === id),
+    changing: (_subject, change) => change(),
   }
 
   const hub: Omit<MemoryHub, 'app'> = {

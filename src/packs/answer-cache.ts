@@ -1,0 +1,78 @@
+import type { AnswerCache, AnswerRecording } from '../../protocol/ports.js'
+
+export interface AnswerCacheOptions {
+  /** All answers together. */
+  readonly maxBytes: number
+  /** A larger answer is not kept. */
+  readonly maxAnswerBytes?: number
+}
+
+const defaultMaxAnswerBytes = 1024 * 1024
+/** What an answer costs beside its bytes. */
+const overheadBytes = 512
+
+/**
+ * Framed answers to fetches, least recently used out first. Whoever asks has been authorised and his request validated before: a key names
+ * the repository, its purge epoch and everything that shapes the answer, so what is kept never becomes wrong.
+ */
+export class AnswerMemory {
+  readonly #maxBytes: number
+  readonly #maxAnswerBytes: number
+  readonly #answers = new Map<string, Buffer>()
+  #bytes = 0
+
+  constructor({ maxBytes, maxAnswerBytes = defaultMaxAnswerBytes }: AnswerCacheOptions) {
+    this.#maxBytes = maxBytes
+    this.#maxAnswerBytes = Math.min(maxAnswerBytes, maxBytes)
+  }
+
+  /** Bytes held. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** The answers of one repository in one state; `scope` goes in front of every key. */
+  within(scope: string): AnswerCache {
+    return {
+      find: (key) => this.#find(`${scope}\n${key}`),
+      record: (key) => this.#record(`${scope}\n${key}`),
+    }
+  }
+
+  #find(key: string): Buffer | undefined {
+    const answer = this.#answers.get(key)
+    if (!answer) return undefined
+    this.#answers.delete(key)
+    this.#answers.set(key, answer)
+    return answer
+  }
+
+  #record(key: string): AnswerRecording {
+    let parts: Buffer[] | undefined = []
+    let bytes = 0
+    return {
+      add: (chunk) => {
+        if (!parts) return
+        bytes += chunk.length
+        if (bytes > this.#maxAnswerBytes) parts = undefined
+        else parts.push(Buffer.from(chunk))
+      },
+      keep: () => {
+        if (parts && !this.#answers.has(key)) this.#keep(key, Buffer.concat(parts, bytes))
+        parts = undefined
+      },
+    }
+  }
+
+  #keep(key: string, answer: Buffer): void {
+    this.#answers.set(key, answer)
+    this.#bytes += costOf(key, answer)
+    for (const [oldest, dropped] of this.#answers) {
+      if (this.#bytes <= this.#maxBytes) return
+      this.#answers.delete(oldest)
+      this.#bytes -= costOf(oldest, dropped)
+    }
+  }
+}
+
+const costOf = (key: string, answer: Buffer): number => key.length * 2 + answer.length + overheadBytes

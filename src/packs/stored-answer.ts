@@ -1,0 +1,48 @@
+import { oidBytes, oidFromBytes } from '../../protocol/oid.js'
+import type { PackRequest, WorkOptions } from '../../protocol/ports.js'
+import type { Oid } from '../../protocol/types.js'
+import type { Snapshot } from './snapshot.js'
+
+/** Read and sent at a time. */
+const chunkBytes = 256 * 1024
+
+/**
+ * The pack that is the answer as it stands: everything wanted is in it, all it holds is reachable from what is wanted, and nothing else was
+ * asked for. -1: there is none. An object that was smuggled into a pack is a root of it, so the pack is never sent to who did not want it.
+ * See docs/git-storage.md, "When a stored pack is the answer".
+ */
+export function findStoredAnswer(view: Snapshot, { wants, haves, ofsDelta, includeTag }: PackRequest): number {
+  if (haves.length > 0 || wants.length === 0 || !ofsDelta) return -1
+  const wanted = new Set<Oid>(wants)
+  const first = oidBytes(wants[0]!)
+  for (const [ordinal, pack] of view.packs.entries()) {
+    if (pack.external || pack.roots === null || pack.class > 1 || view.findIn(ordinal, first) === -1) continue
+    if (!wants.every((oid) => view.findIn(ordinal, oidBytes(oid)) !== -1)) continue
+    if (includeTag && !holdsItsTags(view, ordinal)) continue
+    const tags = includeTag ? new Set(view.refs.list.flatMap(({ oid, peeled }) => (peeled ? [oid] : []))) : undefined
+    if (rootsOf(pack.roots).every((oid) => wanted.has(oid) || tags?.has(oid))) return ordinal
+  }
+  return -1
+}
+
+/** Tags of what is sent go with it: a pack that has the one and not the other is no answer. */
+function holdsItsTags(view: Snapshot, ordinal: number): boolean {
+  return view.refs.list.every(
+    ({ oid, peeled }) => peeled === undefined || view.findIn(ordinal, oidBytes(peeled)) === -1 || view.findIn(ordinal, oidBytes(oid)) !== -1,
+  )
+}
+
+function rootsOf(roots: Uint8Array): Oid[] {
+  return Array.from({ length: roots.length / 20 }, (_, i) => oidFromBytes(roots, i * 20))
+}
+
+/** A stored pack, from its first byte to its last. A chunk is valid until the next. */
+export async function* readStoredPack(view: Snapshot, ordinal: number, { slices, onProgress }: WorkOptions): AsyncGenerator<Uint8Array> {
+  const { bytes, objects } = view.packs[ordinal]!
+  onProgress?.({ title: 'Counting objects', done: objects, total: objects })
+  for (let at = 0; at < bytes; at += chunkBytes) {
+    yield await view.read(ordinal, at, Math.min(bytes, at + chunkBytes))
+    const pause = slices.pause()
+    if (pause) await pause
+  }
+}

@@ -1,0 +1,118 @@
+import { join } from 'node:path'
+import t from 'tap'
+import type { Oid } from '../../../protocol/types.js'
+import { AnswerMemory } from '../../../src/packs/answer-cache.js'
+import { createAnswers } from '../../../src/packs/answers.js'
+import { findStoredAnswer } from '../../../src/packs/stored-answer.js'
+import { create, openDomain, slices, workTree } from '../../support/domain.js'
+import { git } from '../../support/git.js'
+
+const domain = await openDomain(t)
+const work = await workTree(t.testdir())
+const answers = createAnswers({ answerBytes: 2 ** 20 })
+
+const request = (wants: readonly string[], more: object = {}) => ({
+  wants: wants as readonly Oid[],
+  haves: [] as readonly Oid[],
+  thinPack: true,
+  ofsDelta: true,
+  includeTag: false,
+  ...more,
+})
+
+async function packed(view: Parameters<typeof answers.answer>[0], asked: ReturnType<typeof request>): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of answers.answer(view, asked, { slices: slices() })) chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks)
+}
+
+/** What git finds in a pack. */
+async function objectsOf(pack: Buffer): Promise<string[]> {
+  const bare = join(work.cwd, `probe-${Math.random()}.git`)
+  await git(['init', '-q', '--bare', bare])
+  await git(['index-pack', '--stdin', '--strict'], { cwd: bare, input: pack })
+  const { stdout } = await git(['cat-file', '--batch-all-objects', '--batch-check=%(objectname)'], { cwd: bare })
+  return stdout.toString().trim().split('\n').toSorted()
+}
+
+t.test('a stored pack is the answer only to who wants all that it holds', async (t) => {
+  const repo = await domain.makeRepo('whole')
+  const one = await work.commit({ a: '1' })
+  const two = await work.commit({ a: '2' })
+  await git(['tag', '-a', '-m', 't', 'v1', one], { cwd: work.cwd })
+  const tag = await work.rev('v1')
+  const pack = await work.pack(two, tag)
+  await domain.push(repo, { commands: [create('refs/heads/main', two), create('refs/tags/v1', tag)], pack })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.equal(findStoredAnswer(view, request([two, tag])), 0)
+  t.same(await packed(view, request([two, tag])), pack, 'byte for byte')
+  t.equal(findStoredAnswer(view, request([two, tag, one])), 0, 'wanting more of it is no hindrance')
+  t.equal(findStoredAnswer(view, request([two], { includeTag: true })), 0, 'the tag goes along when it is asked for')
+  const cases: readonly (readonly [string, ReturnType<typeof request>])[] = [
+    ['not every root is wanted', request([two])],
+    ['an older commit', request([one])],
+    ['something is had', request([two, tag], { haves: [one] })],
+    ['no offsets', request([two, tag], { ofsDelta: false })],
+    ['nothing is wanted', request([])],
+    ['something that is not in it', request([two, tag, 'f'.repeat(40)])],
+  ]
+  for (const [name, asked] of cases) t.equal(findStoredAnswer(view, asked), -1, name)
+  view.release()
+})
+
+t.test('an object smuggled into a pack is not sent to who did not want it', async (t) => {
+  const repo = await domain.makeRepo('smuggled')
+  const oid = await work.commit({ s: 'in the open' })
+  const { stdout } = await git(['hash-object', '-w', '--stdin'], { cwd: work.cwd, input: Buffer.from('smuggled') })
+  const hidden = stdout.toString().trim()
+  const list = await git(['rev-list', '--objects', '--no-object-names', oid], { cwd: work.cwd })
+  const names = `${list.stdout.toString()}${hidden}\n`
+  const pack = (await git(['pack-objects', '--stdout', '-q'], { cwd: work.cwd, input: Buffer.from(names) })).stdout
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.equal(findStoredAnswer(view, request([oid])), -1)
+  const sent = await objectsOf(await packed(view, request([oid])))
+  t.notOk(sent.includes(hidden))
+  t.ok(sent.includes(oid))
+  t.ok((await objectsOf(await packed(view, request([oid, hidden])))).includes(hidden))
+  view.release()
+})
+
+t.test('a pack that leans on others is no answer, and neither is a hidden one', async (t) => {
+  const repo = await domain.makeRepo('leaning')
+  const base = await work.commit({ l: '1' })
+  const next = await work.commit({ l: '2' })
+  await domain.push(repo, { commands: [create('refs/heads/main', base)], pack: await work.pack(base) })
+  await domain.push(repo, { commands: [create('refs/heads/next', next)], pack: await work.pack(next, `^${base}`) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.equal(findStoredAnswer(view, request([next])), -1)
+  const { stdout } = await git(['rev-list', '--objects', '--no-object-names', next], { cwd: work.cwd })
+  t.same(await objectsOf(await packed(view, request([next]))), stdout.toString().trim().split('\n').toSorted())
+  view.release()
+})
+
+t.test('answers are kept by use, within their memory', async (t) => {
+  const memory = new AnswerMemory({ maxBytes: 10_000, maxAnswerBytes: 4_000 })
+  const a = memory.within('a')
+  const keep = (cache: typeof a, key: string, bytes: number): void => {
+    const recording = cache.record(key)
+    const chunk = Buffer.alloc(bytes, key)
+    recording.add(chunk)
+    chunk.fill(0)
+    recording.keep()
+  }
+  keep(a, 'x', 3_000)
+  t.same(a.find('x'), Buffer.alloc(3_000, 'x'), 'chunks are copied')
+  t.equal(memory.within('b').find('x'), undefined, 'another repository knows nothing of it')
+  keep(a, 'big', 4_001)
+  t.equal(a.find('big'), undefined)
+  const broken = a.record('broken')
+  broken.add(Buffer.from('half'))
+  t.equal(a.find('broken'), undefined, 'an answer that did not end is not kept')
+  keep(a, 'y', 3_000)
+  a.find('x')
+  keep(a, 'z', 3_000)
+  t.equal(a.find('y'), undefined, 'the longest unused went')
+  t.ok(a.find('x') && a.find('z'))
+  t.ok(memory.bytes <= 10_000)
+})
