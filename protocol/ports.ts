@@ -60,6 +60,8 @@ export const entryAt = (pack: number, rank: number): Entry => pack * 2 ** 32 + r
  */
 export interface Slices {
   pause(): Promise<void> | undefined
+  /** Aborts when the client leaves: for work that goes on elsewhere. */
+  readonly signal?: AbortSignal
 }
 
 /** Progress as git shows it: `Counting objects: 42% (42/100)`. Total 0: not known. */

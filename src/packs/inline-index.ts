@@ -26,7 +26,7 @@ export interface InlineHit {
 
 export const tableOfNumber = (index: InlineIndex, number: number): ObjectTable => {
   const at = number * placeWidth
-  return (index.tables[number] ??= ObjectTable.open(
+  return (index.tables[number] ??= ObjectTable.openChecked(
     new Uint8Array(
       index.segments[index.places[at + placeFields.tableSegment]!]!,
       index.places[at + placeFields.tableOffset],

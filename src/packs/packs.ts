@@ -9,6 +9,7 @@ import type { Keeper } from '../kept/keep.js'
 import type { BlobStore, FilePut, LocalFiles } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
 import { ByteBudget } from './byte-budget.js'
+import { checkPack, type CheckPack } from './check-pack.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
@@ -39,6 +40,8 @@ export interface PacksOptions {
   /** Tables and inline packs of all repositories, bytes. */
   readonly tableBytes: number
   readonly limits?: Partial<IndexLimits>
+  /** By default on this thread. */
+  readonly check?: CheckPack
 }
 
 /** What one push may bring. */
@@ -64,6 +67,7 @@ export function createPacks(options: PacksOptions): Packs {
   const staging = {
     spool,
     publish: createPublishPack(options),
+    check: options.check ?? checkPack,
     budget: new ByteBudget(ingestBytes),
     // One push alone leaves room for another.
     limits: { ...defaultLimits, cacheBytes: Math.floor(ingestBytes / 2), ...options.limits },

@@ -15,6 +15,7 @@ export interface SliceOptions {
 export function createSlices({ sliceMs, signal }: SliceOptions): Slices {
   let startedAt = performance.now()
   return {
+    signal,
     pause() {
       if (signal.aborted) throw new ProtocolError('cancelled', 'the client left')
       if (performance.now() - startedAt < sliceMs) return undefined

@@ -239,11 +239,11 @@ export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, 
     const name = `pack ${Buffer.from(sha256).toString('hex')}`
     if (path === null) {
       if (!openRemote) throw new ProtocolError('corrupt', `${name} is no file here`)
-      return { table: ObjectTable.open(table), bytes: openRemote(sha256), credit, path }
+      return { table: ObjectTable.openChecked(table), bytes: openRemote(sha256), credit, path }
     }
     const bytes = files.open({ name, bytes: packBytes, from: path })
     opened.push(bytes)
-    return { table: ObjectTable.open(table), bytes, credit, path }
+    return { table: ObjectTable.openChecked(table), bytes, credit, path }
   })
   const { numbers, ordinals, credit, creditStored, allCredit } = message
   const reader = new InlineReader(files)

@@ -30,6 +30,8 @@ export interface Spool {
   receive(updateId: string, chunks: AsyncIterable<Uint8Array>): Promise<SpooledPack>
   /** Bytes held now. */
   readonly usedBytes: number
+  /** Bytes that may still come. */
+  readonly roomBytes: number
   /** Of this run of this hub. Whatever else lies there is removed as well when the hub starts again. */
   readonly directory: string
 }
@@ -49,6 +51,9 @@ export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, me
     directory: bootDirectory,
     get usedBytes() {
       return usedBytes
+    },
+    get roomBytes() {
+      return maxBytes - usedBytes
     },
     sweep: () => sweepBoots(hubDirectory, bootId),
     async receive(updateId, chunks) {
@@ -99,10 +104,24 @@ const sequentialBytes = 1024 * 1024
 /** Others get a little more than they asked for: what they want next is often near. */
 const randomBytes = 16 * 1024
 
+/** A spooled pack as another thread can open it. Cloneable. */
+export interface SpoolState {
+  readonly directory: string
+  readonly name: string
+  readonly memoryBytes: number
+  readonly length: number
+  /** Undefined: the pack is in `memory`. */
+  readonly path: string | undefined
+  readonly memory: Uint8Array | undefined
+  /** Of all that was received. */
+  readonly sha256: Uint8Array
+}
+
 /** One pack, in memory while it is small, else in a file. */
 export class SpooledPack implements ByteSource {
   readonly #options: SpooledPackOptions
   readonly #sha256: Hash = createHash('sha256')
+  #receivedSha256: Buffer | undefined
   #completed: { readonly sha1: Buffer; readonly sha256: Buffer } | undefined
   /** In memory: capacity doubles, `#length` of it is used. */
   #memory: Buffer = Buffer.alloc(0)
@@ -115,6 +134,55 @@ export class SpooledPack implements ByteSource {
 
   constructor(options: SpooledPackOptions) {
     this.#options = options
+  }
+
+  /** The pack that `state` of another thread tells of, which may grow by `roomBytes`. `detach` or `dispose` ends it. */
+  static async reopen(state: SpoolState, roomBytes: number): Promise<SpooledPack> {
+    const { directory, name, memoryBytes, length, path, memory, sha256 } = state
+    let grown = 0
+    const reserve = (bytes: number): void => {
+      grown += bytes
+      if (grown > roomBytes) throw new ProtocolError('too-large', 'the pushes under way leave no room for the bases of this one, try again later')
+    }
+    const pack = new SpooledPack({ directory, name, memoryBytes, reserve, free: (bytes) => (grown -= bytes) })
+    pack.#length = length
+    pack.#receivedSha256 = Buffer.from(sha256)
+    if (path === undefined) pack.#memory = Buffer.from(memory!.buffer, memory!.byteOffset, memory!.length)
+    else pack.#file = { path, handle: await open(path, 'r+') }
+    return pack
+  }
+
+  /** For another thread. What is received later is not in it. */
+  state(): SpoolState {
+    const { directory, name, memoryBytes } = this.#options
+    this.#receivedSha256 ??= this.#sha256.digest()
+    const sha256 = Uint8Array.from(this.#receivedSha256)
+    return { directory, name, memoryBytes, length: this.#length, path: this.path, memory: this.memory && Uint8Array.from(this.memory), sha256 }
+  }
+
+  /**
+   * Takes over what another thread made of the pack: bases at its end, a file in place of memory.
+   * @throws ProtocolError `too-large`
+   */
+  async adopt({ length, path, memory }: SpoolState): Promise<void> {
+    const grown = length - this.#length
+    if (path !== undefined && !this.#file) {
+      this.#file = { path, handle: await open(path, 'r+') }
+      this.#memory = Buffer.alloc(0)
+    } else if (memory) {
+      this.#memory = Buffer.from(memory.buffer, memory.byteOffset, memory.length)
+    }
+    this.#windowStart = this.#windowEnd = 0
+    if (grown > 0) this.#options.reserve(grown, this.#length)
+    else this.#options.free(-grown)
+    this.#length = length
+  }
+
+  /** Closes the pack and leaves its bytes to the thread that owns them. */
+  async detach(): Promise<void> {
+    const file = this.#file
+    this.#file = undefined
+    await file?.handle.close()
   }
 
   get length(): number {
@@ -187,9 +255,11 @@ export class SpooledPack implements ByteSource {
     this.#completed = { sha1: trailer, sha256: sha256.update(trailer).digest() }
   }
 
-  /** Checksums of the pack as it stands: its trailer, and SHA-256 over all of it. To be asked for once. */
+  /** Checksums of the pack as it stands: its trailer, and SHA-256 over all of it. */
   checksums(): { readonly sha1: Buffer; readonly sha256: Buffer } {
-    return this.#completed ?? { sha1: Buffer.from(this.read(this.#length - 20, this.#length)), sha256: this.#sha256.digest() }
+    if (this.#completed) return this.#completed
+    this.#receivedSha256 ??= this.#sha256.digest()
+    return { sha1: Buffer.from(this.read(this.#length - 20, this.#length)), sha256: this.#receivedSha256 }
   }
 
   /**

@@ -4,8 +4,9 @@ import { oidFromBytes } from '../../protocol/oid.js'
 import type { Oid } from '../../protocol/types.js'
 import type { NewPack } from '../db/packs.js'
 import type { ByteBudget } from './byte-budget.js'
-import { checkCollisions, checkExternals, checkSpecialBlobs, reliedOn } from './check-connections.js'
-import { ingestPack, type IngestedPack } from './ingest.js'
+import { reliedOn } from './check-connections.js'
+import type { CheckPack } from './check-pack.js'
+import type { IngestedPack } from './ingest.js'
 import type { PublishPack } from './publish.js'
 import type { Snapshot } from './snapshot.js'
 import type { SpooledPack, Spool } from './spool.js'
@@ -59,6 +60,7 @@ export interface StageDependencies {
   /** Delta bases and windows of all ingests together. */
   readonly budget: ByteBudget
   readonly publish: PublishPack
+  readonly check: CheckPack
 }
 
 /** A pack up to this lives in the database. */
@@ -89,20 +91,13 @@ export async function stagePack(
   }
 }
 
-/** Undefined: an empty pack, as clients send it for a branch on a commit that is here. */
 async function ingest(deps: StageDependencies, spooled: SpooledPack, snapshot: Snapshot, request: StageRequest): Promise<IngestedPack | undefined> {
   const { slices, signal, onProgress } = request
   // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
   const cacheBytes = Math.min(deps.limits.cacheBytes, spooled.length * 100)
   const leave = await deps.budget.reserve(cacheBytes + windowBytes, signal)
   try {
-    const pack = await ingestPack(spooled, snapshot, { ...deps.limits, cacheBytes }, { slices, ...(onProgress ? { onProgress } : {}) })
-    if (pack.objects === 0) return undefined
-    const view = new StagedView(snapshot, pack.table, spooled)
-    await checkExternals(pack, snapshot, slices)
-    await checkSpecialBlobs(view, pack, slices)
-    await checkCollisions(view, snapshot.packCount, snapshot, pack, slices)
-    return pack
+    return await deps.check(spooled, snapshot, { ...deps.limits, cacheBytes }, { slices, ...(onProgress ? { onProgress } : {}) })
   } finally {
     leave()
   }

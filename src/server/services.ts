@@ -14,6 +14,8 @@ import { createVersions } from '../db/versions.js'
 import { createKeeper } from '../kept/keep.js'
 import { createAnswers } from '../packs/answers.js'
 import { createPacks } from '../packs/packs.js'
+import { createPackJobs } from '../packs/workers/pack-jobs.js'
+import { PackWorkers } from '../packs/workers/pool.js'
 import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { createRepos } from '../repos/repos.js'
@@ -118,7 +120,10 @@ export async function createServices(config: Config, log: Log): Promise<Services
     })
     await spool.sweep()
     await store.sweepTemporary()
+    const workers = new PackWorkers({ size: config.workers })
+    const jobs = createPackJobs(workers, spool)
     const packs = createPacks({
+      check: jobs.check,
       db,
       store,
       files: store,
@@ -129,7 +134,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       tableBytes: config.tableBytes,
     })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: config.answerBytes }), slices, maxRefs })
+    const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: config.answerBytes, jobs }), slices, maxRefs })
 
     return {
       secrets,
@@ -148,6 +153,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       },
       close: async () => {
         packs.close()
+        await workers.close()
         await ground.close()
       },
     }

@@ -1,0 +1,64 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { IndexLimits } from '../../../protocol/pack/indexer.js'
+import type { PackRequest, Progress, StagedPointer } from '../../../protocol/ports.js'
+import type { Oid } from '../../../protocol/types.js'
+import type { SnapshotMessage } from '../snapshot.js'
+import type { SpoolState } from '../spool.js'
+
+/** What a worker can be asked to do. Everything in it can be cloned: paths and shared memory, never descriptors. */
+export type Job =
+  | {
+      readonly kind: 'index'
+      readonly snapshot: SnapshotMessage
+      readonly spool: SpoolState
+      readonly roomBytes: number
+      readonly limits: IndexLimits
+    }
+  | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
+  | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
+
+/** Sent to a worker: one port a job, for progress, chunks and the end. */
+export interface JobStart {
+  readonly job: Job
+  readonly port: MessagePort
+  /** One word in shared memory; anything but 0: stop. */
+  readonly cancel: Int32Array
+}
+
+/** From a worker, about one job. The last is `done` or `failed`. */
+export type FromWorker =
+  | { readonly kind: 'progress'; readonly progress: Progress }
+  | { readonly kind: 'chunk'; readonly buffer: ArrayBuffer; readonly bytes: number }
+  | { readonly kind: 'done'; readonly result: JobResult }
+  | { readonly kind: 'failed'; readonly error: ErrorMessage }
+
+/** To a worker, about one job: a chunk was read and its buffer comes back, or look whether to stop. */
+export type ToWorker = { readonly kind: 'credit'; readonly buffer: ArrayBuffer } | { readonly kind: 'wake' }
+
+export type JobResult =
+  | { readonly kind: 'index'; readonly pack: IndexedPack | undefined; readonly spool: SpoolState }
+  | { readonly kind: 'enumerate' }
+  | { readonly kind: 'reach'; readonly reached: boolean }
+
+/** A checked pack as it crosses threads. */
+export interface IndexedPack {
+  readonly objects: number
+  readonly addedBases: number
+  readonly sha1: Uint8Array
+  readonly sha256: Uint8Array
+  readonly idx: Uint8Array
+  readonly rev: Uint8Array
+  readonly tbl: Uint8Array
+  readonly roots: Uint8Array | null
+  readonly externals: Uint8Array
+  readonly expected: Uint8Array
+  readonly pointers: readonly StagedPointer[]
+}
+
+/** Chunks under way to a reader that has not taken them. */
+export const unreadChunks = 4
+export const chunkBytes = 256 * 1024
+
+export type ErrorMessage =
+  | { readonly kind: 'protocol' | 'hub'; readonly code: string; readonly message: string }
+  | { readonly kind: 'other'; readonly message: string; readonly stack: string | undefined }
