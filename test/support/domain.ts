@@ -14,6 +14,8 @@ import { createAnswers } from '../../src/packs/answers.js'
 import { createPacks, type Packs, type PacksOptions } from '../../src/packs/packs.js'
 import { createSlices } from '../../src/packs/slices.js'
 import { openSpool, type Spool } from '../../src/packs/spool.js'
+import { createPackJobs } from '../../src/packs/workers/pack-jobs.js'
+import type { PackWorkers } from '../../src/packs/workers/pool.js'
 import { createReceivePort, type PushContext } from '../../src/repos/receive-push.js'
 import { createRepos, type Repos } from '../../src/repos/repos.js'
 import { createFilesystemBlobStore } from '../../src/storage/filesystem-blob-store.js'
@@ -53,7 +55,7 @@ export const never = new AbortController().signal
 export const slices = (signal: AbortSignal = never) => createSlices({ sliceMs: 20, signal })
 
 /** Everything below the doors, over a database of its own and a folder. */
-export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {}): Promise<Domain> {
+export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {}, workers?: PackWorkers): Promise<Domain> {
   const folder = await mkdtemp(join(tmpdir(), 'cairn-domain-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const db = await testDatabase(t)
@@ -63,6 +65,7 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
   const store = createFilesystemBlobStore({ directory: blobDirectory })
   const spool = openSpool({ directory: join(folder, 'spool'), hubId: 'hub', bootId: 'boot', maxBytes: 2 ** 30, maxPackBytes: 2 ** 29 })
   const keeper = createKeeper({ db, store })
+  const jobs = workers && createPackJobs(workers, spool)
   const packs = createPacks({
     db,
     store,
@@ -72,11 +75,19 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     spool,
     ingestBytes: 64 * 2 ** 20,
     tableBytes: 64 * 2 ** 20,
+    ...(jobs ? { check: jobs.check } : {}),
     ...options,
   })
   t.teardown(() => packs.close())
   const versions = createHotVersions(createVersions(db))
-  const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: 2 ** 20 }), slices, maxRefs: 100_000 })
+  const repos = createRepos({
+    db,
+    packs,
+    versions,
+    answers: createAnswers({ answerBytes: 2 ** 20, ...(jobs ? { jobs } : {}) }),
+    slices,
+    maxRefs: 100_000,
+  })
   const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
 
   return {
