@@ -6,6 +6,8 @@ export interface Bench {
   readonly folder: string
   readonly hub: Hub
   readonly peer: Peer
+  /** Where `readProbe` reads. */
+  readonly probeFile: string
   stop(): Promise<void>
 }
 
@@ -20,12 +22,17 @@ export interface Row {
 /** Both servers, side by side. */
 export async function startBench(folder: string): Promise<Bench> {
   const closers: (() => unknown)[] = []
-  const hub = await startHub({ teardown: (work) => void closers.push(work) })
+  const probeFile = join(folder, 'probe.json')
+  const hub = await startHub(
+    { teardown: (work) => void closers.push(work) },
+    { env: { CAIRN_TEST_PROBE: probeFile }, nodeArgs: ['--import', join(import.meta.dirname, 'probe.js')] },
+  )
   const peer = await startPeer(join(folder, 'peer'))
   return {
     folder,
     hub,
     peer,
+    probeFile,
     async stop() {
       await peer.stop()
       for (const close of closers.toReversed()) await close()
