@@ -5,12 +5,12 @@ import { open, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { git, gitEnvironment } from '../test/support/git.js'
-import { importHistory } from '../test/support/histories.js'
+import { makeBigRepo } from './make-big-repo.js'
 import { readProbe } from './probed.js'
 import { atMost, type Bench, type Row } from './stage.js'
 
 const run = promisify(execFile)
-const commits = 24_000
+const commits = 30_000
 const MB = 1e6
 
 async function timed<T>(work: () => Promise<T>): Promise<{ seconds: number; result: T }> {
@@ -24,9 +24,7 @@ const median = (values: readonly number[]): number => values.toSorted((a, b) => 
 /** One big history in and out. */
 export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncGenerator<Row> {
   const source = join(folder, 'big.git')
-  await git(['init', '-q', '--bare', source])
-  await importHistory(source, commits)
-  await git(['repack', '-q', '-a', '-d', '-f'], { cwd: source })
+  await makeBigRepo(source, commits)
   const objects = Number((await git(['count-objects', '-v'], { cwd: source })).stdout.toString().match(/in-pack: (\d+)/)?.[1])
   const tip = (await git(['rev-parse', 'main'], { cwd: source })).stdout.toString().trim()
   const pack = join(folder, 'big.pack')

@@ -11,7 +11,7 @@ export interface IndexLimits {
   /** Everything inflated or made by deltas, bases derived again included. */
   readonly maxInflatedBytes: number
   readonly maxDeltaDepth: number
-  /** Delta bases held at a time; the ones being worked on come on top. */
+  /** Deltas and delta bases held at a time, half for each; the ones being worked on come on top. */
   readonly cacheBytes: number
 }
 

@@ -21,6 +21,7 @@ import {
   type InflatedEntry,
 } from './entry.js'
 import { ForwardWindow } from './forward-window.js'
+import { HeldDeltas } from './held-deltas.js'
 import { checkObjectSize, InflationMeter, tooLarge, type IndexLimits } from './index-limits.js'
 import { noEntry, PackColumns } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
@@ -66,6 +67,7 @@ export class PackIndexer {
   readonly #special: readonly [ReferenceSet, ReferenceSet]
   readonly #bases: ReferenceSet
   #columns = new PackColumns(0)
+  #held = new HeldDeltas(0, 0)
   /** By number of a REF_DELTA base: its first delta until the base is there. */
   #waiting: Int32Array = new Int32Array(0)
   /** Objects the pack itself states. */
@@ -111,6 +113,7 @@ export class PackIndexer {
     const window = new ForwardWindow(source, end)
     window.hold(0, packHeaderBytes)
     this.#columns = new PackColumns(count)
+    this.#held = new HeldDeltas(count, this.#limits.cacheBytes / 2)
     this.#stated = count
     this.#end = packHeaderBytes
     let work = 0
@@ -139,7 +142,7 @@ export class PackIndexer {
       this.#meter.add(data.length)
       return data
     }
-    const stack = new DeltaStack(columns, cacheBytes, { inflate: (rank) => this.#inflate(source, rank), patch })
+    const stack = new DeltaStack(columns, cacheBytes / 2, { inflate: (rank) => this.#inflate(source, rank), patch })
     let work = 0
     for (; this.#nextRoot < columns.count; this.#nextRoot++) {
       const root = this.#nextRoot
@@ -302,6 +305,7 @@ export class PackIndexer {
         const { result } = deltaSizes(data)
         if (result > maxObjectBytes) throw tooLarge('object', result, maxObjectBytes)
         columns.sizes[rank] = result
+        this.#held.hold(rank, data)
         this.#deltas += 1
       }
       return size
@@ -361,6 +365,8 @@ export class PackIndexer {
 
   /** What the entry at a rank inflates to: the object, or its delta. */
   #inflate(source: ByteSource, rank: number): Buffer {
+    const held = this.#held.find(rank)
+    if (held) return held
     const offset = this.#columns.offsets[rank]!
     const end = rank + 1 < this.#columns.count ? this.#columns.offsets[rank + 1]! : this.#end
     const bytes = source.read(offset, end)
