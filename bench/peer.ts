@@ -69,8 +69,8 @@ http {
 `,
   )
   const children: ChildProcess[] = [
-    spawn('fcgiwrap', ['-c', String(processes), '-s', `unix:${socket}`], { stdio: 'ignore' }),
-    spawn('nginx', ['-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')], { stdio: 'inherit' }),
+    spawn('fcgiwrap', ['-c', String(processes), '-s', `unix:${socket}`], { stdio: 'ignore', detached: true }),
+    spawn('nginx', ['-c', join(folder, 'nginx.conf'), '-e', join(folder, 'error.log')], { stdio: 'inherit', detached: true }),
   ]
   const url = `http://127.0.0.1:${port}`
   for (let i = 0; i < 100; i++) {
@@ -89,9 +89,11 @@ http {
     user: 'bench',
     password,
     async stop() {
+      // fcgiwrap's children outlive it: each has a group of its own.
       for (const child of children.toReversed()) {
         const exited = new Promise((resolve) => child.once('exit', resolve))
-        if (child.exitCode !== null || !child.kill('SIGTERM')) continue
+        if (child.exitCode !== null || child.pid === undefined) continue
+        process.kill(-child.pid, 'SIGTERM')
         await exited
       }
     },

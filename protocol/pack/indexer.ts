@@ -21,9 +21,9 @@ import {
   type InflatedEntry,
 } from './entry.js'
 import { ForwardWindow } from './forward-window.js'
-import { HeldDeltas } from './held-deltas.js'
+import { HeldEntries, type HeldState } from './held-entries.js'
 import { checkObjectSize, InflationMeter, tooLarge, type IndexLimits } from './index-limits.js'
-import { noEntry, PackColumns } from './pack-columns.js'
+import { noEntry, PackColumns, type ColumnsState } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
 import { ReferenceSet } from './reference-set.js'
 import { compareOids, sortOids } from './sort-oids.js'
@@ -45,13 +45,35 @@ const objectWork = 2048
 
 const cutOff = (): ProtocolError => new ProtocolError('bad-pack', 'pack ends early')
 
+/** Smaller packs are done before another thread has heard of them. */
+const minSplitCount = 10_000
+
+/** A part of the second pass. Cloneable: shared memory. */
+export interface IndexPart {
+  readonly limits: IndexLimits
+  /** The first root it is for. */
+  readonly from: number
+  /** Where the entries end. */
+  readonly end: number
+  readonly deltas: number
+  readonly columns: ColumnsState
+  readonly held: HeldState
+}
+
+export interface IndexPartResult {
+  readonly resolved: number
+  readonly references: Uint8Array
+  readonly special: readonly [Uint8Array, Uint8Array]
+}
+
 const specialKinds = ['gitmodules', 'gitattributes'] as const
 
 /**
  * Indexes a pack that a stranger sent, checking everything it can know by itself. In order:
  *
- *     scan          once over the pack: every entry inflated; whole objects named, checked, their references collected
- *     resolve       deltas from their bases down, as far as the bases are there; the same for what they make
+ *     scan          once over the pack: every entry inflated, so that all are known by place and size
+ *     resolve       whole objects named, checked, their references collected; then the same for their deltas, from the bases down
+ *     split, takePart   instead of a part of `resolve`: another thread does it
  *     missingBases, addBase, resolve     while a thin pack lacks bases
  *     finish, connect
  *
@@ -67,7 +89,7 @@ export class PackIndexer {
   readonly #special: readonly [ReferenceSet, ReferenceSet]
   readonly #bases: ReferenceSet
   #columns = new PackColumns(0)
-  #held = new HeldDeltas(0, 0)
+  #held = new HeldEntries(0, 0)
   /** By number of a REF_DELTA base: its first delta until the base is there. */
   #waiting: Int32Array = new Int32Array(0)
   /** Objects the pack itself states. */
@@ -75,6 +97,8 @@ export class PackIndexer {
   #deltas = 0
   #resolved = 0
   #nextRoot = 0
+  /** From here on another thread resolves. */
+  #rootsEnd = Number.POSITIVE_INFINITY
   /** Where the next entry would stand. */
   #end = 0
 
@@ -113,7 +137,7 @@ export class PackIndexer {
     const window = new ForwardWindow(source, end)
     window.hold(0, packHeaderBytes)
     this.#columns = new PackColumns(count)
-    this.#held = new HeldDeltas(count, this.#limits.cacheBytes / 2)
+    this.#held = new HeldEntries(count, this.#limits.cacheBytes / 2)
     this.#stated = count
     this.#end = packHeaderBytes
     let work = 0
@@ -130,8 +154,8 @@ export class PackIndexer {
   }
 
   /**
-   * Second pass: resolves every delta that leads to a base at hand. Goes on where it ended when called again after `addBase`.
-   * `source` has the entries that `addBase` made where they were said to stand.
+   * Second pass: names and checks every whole object, and resolves every delta that leads to a base at hand. Goes on where it ended when
+   * called again after `addBase`. `source` has the entries that `addBase` made where they were said to stand.
    * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`
    */
   *resolve(source: ByteSource): Generator<Progress, void> {
@@ -144,13 +168,19 @@ export class PackIndexer {
     }
     const stack = new DeltaStack(columns, cacheBytes / 2, { inflate: (rank) => this.#inflate(source, rank), patch })
     let work = 0
-    for (; this.#nextRoot < columns.count; this.#nextRoot++) {
+    for (; this.#nextRoot < Math.min(columns.count, this.#rootsEnd); this.#nextRoot++) {
       const root = this.#nextRoot
       const type = columns.types[root]! as ObjectType
       if (columns.bases[root] !== noEntry || type > 4) continue
+      const data = this.#settleWhole(source, root, type)
+      work += objectWork + (data?.length ?? 0)
       this.#adoptWaiting(root)
+      if (work >= sliceWork) {
+        work = 0
+        yield { title: 'Resolving deltas', done: this.#resolved, total: this.#deltas }
+      }
       if (columns.firstChild[root] === noEntry) continue
-      stack.push(root, undefined)
+      stack.push(root, data)
       while (stack.depth > 0) {
         const parent = stack.top
         const child = columns.firstChild[parent]!
@@ -178,6 +208,47 @@ export class PackIndexer {
       }
     }
     if (this.#deltas > 0) yield { title: 'Resolving deltas', done: this.#resolved, total: this.#deltas }
+  }
+
+  /**
+   * About half of the second pass for another thread, from the last roots; the rest is left to `resolve`. Undefined: the pack is small, or its
+   * deltas find their bases by name, which only shows as objects get their names. To be called between `scan` and `resolve`.
+   */
+  split(): IndexPart | undefined {
+    const columns = this.#columns
+    if (this.#bases.count > 0 || columns.count < minSplitCount) return undefined
+    const half = halfOfWork(columns)
+    this.#rootsEnd = half
+    const limits = { ...this.#limits, cacheBytes: this.#limits.cacheBytes / 2 }
+    return { limits, from: half, end: this.#end, deltas: this.#deltas, columns: columns.state(), held: this.#held.state() }
+  }
+
+  /** An indexer that does a part: to be given to `resolve`, then asked for its `result`. */
+  static ofPart({ limits, from, end, deltas, columns, held }: IndexPart, hooks: IndexerHooks = {}): PackIndexer {
+    const indexer = new PackIndexer(limits, hooks)
+    indexer.#columns = new PackColumns(columns.count, columns)
+    indexer.#held = new HeldEntries(columns.count, 0, held)
+    indexer.#stated = columns.count
+    indexer.#deltas = deltas
+    indexer.#nextRoot = from
+    indexer.#end = end
+    return indexer
+  }
+
+  /** What a part came to. */
+  result(): IndexPartResult {
+    return {
+      resolved: this.#resolved,
+      references: Uint8Array.from(this.#references.records()),
+      special: [Uint8Array.from(this.#special[0].records()), Uint8Array.from(this.#special[1].records())],
+    }
+  }
+
+  /** Takes in what the other thread did. @throws ProtocolError `too-large` */
+  takePart({ resolved, references, special }: IndexPartResult): void {
+    this.#resolved += resolved
+    this.#references.addRecords(references)
+    this.#special.forEach((blobs, kind) => blobs.addRecords(special[kind]!))
   }
 
   /**
@@ -298,14 +369,13 @@ export class PackIndexer {
       this.#end = offset + entryBytes
       this.#meter.add(size)
       this.#meter.checkRatio(this.#end)
+      this.#held.hold(rank, data)
       if (type <= 4) {
         columns.sizes[rank] = size
-        this.#settle(rank, type as ObjectType, data)
       } else {
         const { result } = deltaSizes(data)
         if (result > maxObjectBytes) throw tooLarge('object', result, maxObjectBytes)
         columns.sizes[rank] = result
-        this.#held.hold(rank, data)
         this.#deltas += 1
       }
       return size
@@ -376,6 +446,18 @@ export class PackIndexer {
     return inflated.data
   }
 
+  /** The object, named and checked; undefined for a base that was added, whose name is known. */
+  #settleWhole(source: ByteSource, rank: number, type: ObjectType): Buffer | undefined {
+    if (rank >= this.#stated) return undefined
+    try {
+      const data = this.#inflate(source, rank)
+      this.#settle(rank, type, data)
+      return data
+    } catch (error) {
+      throw this.#placed(error, rank)
+    }
+  }
+
   /** Names and checks an object of the pack while its bytes are at hand. */
   #settle(rank: number, type: ObjectType, data: Buffer): void {
     const oid = hashObject(type, data)
@@ -406,4 +488,24 @@ export class PackIndexer {
     const name = error.code === 'bad-object' ? `${type} ${oidFromBytes(this.#columns.oids, rank * 20)}` : `object ${rank + 1} of ${this.#stated}`
     return new ProtocolError(error.code, `${name}: ${error.message}`, { cause: error })
   }
+}
+
+/** The rank from which on roots and their deltas make about half of the work. */
+function halfOfWork({ count, bases, sizes }: PackColumns): number {
+  const rootOf = new Int32Array(count)
+  const work = new Float64Array(count)
+  let total = 0
+  for (let rank = 0; rank < count; rank++) {
+    // The base of an OFS_DELTA stands before it.
+    const root = bases[rank] === noEntry ? rank : rootOf[bases[rank]!]!
+    rootOf[rank] = root
+    work[root]! += objectWork + sizes[rank]!
+    total += objectWork + sizes[rank]!
+  }
+  let sum = 0
+  for (let rank = 0; rank < count; rank++) {
+    sum += work[rank]!
+    if (sum >= total / 2) return rank + 1
+  }
+  return count
 }

@@ -49,13 +49,13 @@ function layoutOf(count: number, tailCount: number): Layout {
   return { oids, ranks, offsetsLow, offsetsHigh, rows, bases, sizes, types, tail, end: tail + tailCount * tailEntryBytes }
 }
 
-/** The table of a pack whose bytes hash to `packSha256`. */
-export function encodeObjectTable(index: PackIndex, packSha256: Uint8Array): Buffer {
+/** The table of a pack whose bytes hash to `packSha256`, in shared memory. */
+export function encodeObjectTable(index: PackIndex, packSha256: Uint8Array): Buffer<SharedArrayBuffer> {
   const { count } = index
   const tail: number[] = []
   for (let rank = 0; rank < count; rank++) if (index.sizes[rank]! >= inTail) tail.push(rank)
   const layout = layoutOf(count, tail.length)
-  const buffer = new ArrayBuffer(layout.end)
+  const buffer = new SharedArrayBuffer(layout.end)
   const bytes = Buffer.from(buffer)
   bytes.write('CTBL', 0, 'latin1')
   bytes.writeUInt32LE(version, 4)

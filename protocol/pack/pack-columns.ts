@@ -1,9 +1,23 @@
 /** No further entry in a list of children. */
 export const noEntry = -1
 
+/** Cloneable: shared memory. */
+export interface ColumnsState {
+  readonly count: number
+  readonly offsets: Float64Array
+  readonly sizes: Float64Array
+  readonly types: Uint8Array
+  readonly bases: Int32Array
+  readonly crcs: Uint32Array
+  readonly oids: Uint8Array
+  readonly firstChild: Int32Array
+  readonly nextChild: Int32Array
+}
+
 /**
  * The columns an indexer fills, by rank. About 50 bytes an object.
- * They are made for the number of objects the pack states and grow only for bases that complete a thin pack.
+ * They are made for the number of objects the pack states and grow only for bases that complete a thin pack. In shared memory: objects
+ * whose delta trees do not meet can be worked on by several threads.
  */
 export class PackColumns {
   count = 0
@@ -21,15 +35,23 @@ export class PackColumns {
   /** Next delta of the same base. */
   nextChild: Int32Array
 
-  constructor(capacity: number) {
-    this.offsets = new Float64Array(capacity)
-    this.sizes = new Float64Array(capacity)
-    this.types = new Uint8Array(capacity)
-    this.bases = new Int32Array(capacity)
-    this.crcs = new Uint32Array(capacity)
-    this.oids = new Uint8Array(capacity * 20)
-    this.firstChild = new Int32Array(capacity).fill(noEntry)
-    this.nextChild = new Int32Array(capacity).fill(noEntry)
+  constructor(capacity: number, state?: ColumnsState) {
+    const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
+    this.offsets = state?.offsets ?? new Float64Array(shared(capacity * 8))
+    this.sizes = state?.sizes ?? new Float64Array(shared(capacity * 8))
+    this.types = state?.types ?? new Uint8Array(shared(capacity))
+    this.bases = state?.bases ?? new Int32Array(shared(capacity * 4))
+    this.crcs = state?.crcs ?? new Uint32Array(shared(capacity * 4))
+    this.oids = state?.oids ?? new Uint8Array(shared(capacity * 20))
+    this.firstChild = state?.firstChild ?? new Int32Array(shared(capacity * 4)).fill(noEntry)
+    this.nextChild = state?.nextChild ?? new Int32Array(shared(capacity * 4)).fill(noEntry)
+    this.count = state?.count ?? 0
+  }
+
+  /** For another thread. */
+  state(): ColumnsState {
+    const { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild } = this
+    return { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild }
   }
 
   /** Room for one more; its rank. */

@@ -63,6 +63,16 @@ export class ReferenceSet {
     }
   }
 
+  /** All there is, 24 bytes each: oid, mask, nothing. Valid until the next `add`. */
+  records(): Uint8Array {
+    return this.#records.subarray(0, this.#count * recordBytes)
+  }
+
+  /** Adds what another set holds. @throws ProtocolError `too-large` over the limit */
+  addRecords(records: Uint8Array): void {
+    for (let at = 0; at < records.length; at += recordBytes) this.add(records, at, records[at + maskAt]!)
+  }
+
   maskOf(number: number): number {
     return this.#records[number * recordBytes + maskAt]!
   }

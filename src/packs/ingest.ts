@@ -2,7 +2,14 @@ import { parsePointer } from '../../lfs/pointer.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { encodeIndexFile, encodeReverseIndex } from '../../protocol/pack/index-file.js'
-import { PackIndexer, type Connections, type IndexLimits } from '../../protocol/pack/indexer.js'
+import {
+  PackIndexer,
+  type Connections,
+  type IndexLimits,
+  type IndexPart,
+  type IndexPartResult,
+  type IndexerHooks,
+} from '../../protocol/pack/indexer.js'
 import { encodeObjectTable, ObjectTable } from '../../protocol/pack/object-table.js'
 import { createObjectReader } from '../../protocol/pack/reader.js'
 import type { PackView, Progress, StagedPointer, WorkOptions } from '../../protocol/ports.js'
@@ -23,6 +30,15 @@ export interface IngestedPack {
   readonly pointers: readonly StagedPointer[]
 }
 
+/** A part of the second pass, done by another thread. */
+export interface ResolvedPart {
+  readonly result: IndexPartResult
+  readonly pointers: readonly StagedPointer[]
+}
+
+/** Has a part done elsewhere while this thread does the rest; undefined: nobody can. */
+export type Assist = (part: IndexPart) => Promise<ResolvedPart> | undefined
+
 /** Pointers of one push. */
 const maxPointers = 1_000_000
 
@@ -31,18 +47,17 @@ const maxPointers = 1_000_000
  * be relied on). The spool holds the completed pack afterwards.
  * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled`
  */
-export async function ingestPack(spool: SpooledPack, view: PackView, limits: IndexLimits, options: WorkOptions): Promise<IngestedPack> {
+export async function ingestPack(
+  spool: SpooledPack,
+  view: PackView,
+  limits: IndexLimits,
+  options: WorkOptions,
+  assist?: Assist,
+): Promise<IngestedPack> {
   const pointers: StagedPointer[] = []
-  const indexer = new PackIndexer(limits, {
-    inspectBlob(data, oid) {
-      const pointer = parsePointer(data)
-      if (!pointer) return
-      if (pointers.length === maxPointers) throw new ProtocolError('too-large', `more than ${maxPointers} git-lfs pointers in one push`)
-      pointers.push({ blob: oidFromBytes(oid), lfsOid: pointer.oid, size: pointer.size })
-    },
-  })
+  const indexer = new PackIndexer(limits, collectPointers(pointers))
   await drive(indexer.scan(spool), options)
-  await drive(indexer.resolve(spool), options)
+  await resolveWith(assist, indexer, spool, pointers, options)
   await completeThin(indexer, spool, view, limits, options)
   if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
   const { sha1, sha256 } = spool.checksums()
@@ -54,8 +69,51 @@ export async function ingestPack(spool: SpooledPack, view: PackView, limits: Ind
   const idx = encodeIndexFile(index)
   const rev = encodeReverseIndex(index)
   await pause()
-  const table = ObjectTable.open(encodeObjectTable(index, sha256))
+  const table = ObjectTable.openChecked(encodeObjectTable(index, sha256))
   return { objects: index.count, sha1, sha256, idx, rev, table, addedBases: indexer.addedBases, connections, pointers }
+}
+
+/** This thread's half of the second pass, and another's if there is one to help. */
+async function resolveWith(
+  assist: Assist | undefined,
+  indexer: PackIndexer,
+  spool: SpooledPack,
+  pointers: StagedPointer[],
+  options: WorkOptions,
+): Promise<void> {
+  const part = assist && indexer.split()
+  const elsewhere = part && assist(part)
+  elsewhere?.catch(() => {}) // heard of below, unless this half fails first
+  await drive(indexer.resolve(spool), options)
+  if (part && !elsewhere) await resolvePart(part, spool, options).then((done) => takePart(done, indexer, pointers))
+  if (elsewhere) takePart(await elsewhere, indexer, pointers)
+}
+
+function takePart({ result, pointers: more }: ResolvedPart, indexer: PackIndexer, pointers: StagedPointer[]): void {
+  indexer.takePart(result)
+  for (const pointer of more) addPointer(pointers, pointer)
+}
+
+/** Does a part that another thread's indexer split off. @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled` */
+export async function resolvePart(part: IndexPart, spool: SpooledPack, options: WorkOptions): Promise<ResolvedPart> {
+  const pointers: StagedPointer[] = []
+  const indexer = PackIndexer.ofPart(part, collectPointers(pointers))
+  await drive(indexer.resolve(spool), options)
+  return { result: indexer.result(), pointers }
+}
+
+function collectPointers(pointers: StagedPointer[]): IndexerHooks {
+  return {
+    inspectBlob(data, oid) {
+      const pointer = parsePointer(data)
+      if (pointer) addPointer(pointers, { blob: oidFromBytes(oid), lfsOid: pointer.oid, size: pointer.size })
+    },
+  }
+}
+
+function addPointer(pointers: StagedPointer[], pointer: StagedPointer): void {
+  if (pointers.length === maxPointers) throw new ProtocolError('too-large', `more than ${maxPointers} git-lfs pointers in one push`)
+  pointers.push(pointer)
 }
 
 async function drive(steps: Generator<Progress, void>, { slices, onProgress }: WorkOptions): Promise<void> {

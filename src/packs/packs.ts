@@ -13,6 +13,7 @@ import { checkPack, type CheckPack } from './check-pack.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
+import { RecentTables } from './recent-tables.js'
 import type { Snapshot, SnapshotVersions } from './snapshot.js'
 import { Snapshots } from './snapshots.js'
 import type { Spool } from './spool.js'
@@ -58,15 +59,16 @@ const inlineMemoryBytes = 8 * 1024 * 1024
 export function createPacks(options: PacksOptions): Packs {
   const { db, store, localFiles, spool, ingestBytes, tableBytes } = options
   const files = new PackFiles()
+  const recent = new RecentTables(tableBytes / 8)
   const snapshots = new Snapshots({
     db,
     tableBytes,
-    openPack: (row) => openStoredPack(row, store, localFiles, files),
+    openPack: (row) => openStoredPack(row, store, localFiles, files, recent),
     inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
   })
   const staging = {
     spool,
-    publish: createPublishPack(options),
+    publish: createPublishPack({ ...options, recent }),
     check: options.check ?? checkPack,
     budget: new ByteBudget(ingestBytes),
     // One push alone leaves room for another.
@@ -80,9 +82,10 @@ export function createPacks(options: PacksOptions): Packs {
 }
 
 /** A pack of the BlobStore with its table in shared memory, checked against its name. */
-async function openStoredPack(row: PackRow, store: BlobStore, localFiles: LocalFiles, files: PackFiles): Promise<OpenedPack> {
+async function openStoredPack(row: PackRow, store: BlobStore, localFiles: LocalFiles, files: PackFiles, recent: RecentTables): Promise<OpenedPack> {
   const name = `pack ${row.sha256.toString('hex')}`
-  const table = ObjectTable.open(await readTable(row.tblSha256!, name, store))
+  const made = recent.find(row.tblSha256!)
+  const table = made ? ObjectTable.openChecked(made) : ObjectTable.open(await readTable(row.tblSha256!, name, store))
   if (table.count !== row.objects || table.packBytes !== row.bytes || !row.sha256.equals(table.packSha256)) {
     throw new ProtocolError('corrupt', `${name}: its table is of another pack`)
   }

@@ -5,6 +5,7 @@ import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
 import { lockKept, type Keeper } from '../kept/keep.js'
 import type { BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
+import type { RecentTables } from './recent-tables.js'
 import type { SpooledPack } from './spool.js'
 import type { CheckedPack, StagedRepoPack } from './stage.js'
 
@@ -15,9 +16,10 @@ export interface PublishDependencies {
   readonly store: BlobStore
   readonly files: FilePut
   readonly keeper: Keeper
+  readonly recent: RecentTables
 }
 
-export function createPublishPack({ store, files, keeper }: PublishDependencies): PublishPack {
+export function createPublishPack({ store, files, keeper, recent }: PublishDependencies): PublishPack {
   const put = async (key: BlobKey, bytes: AsyncIterable<Uint8Array>): Promise<void> => void (await store.put(key, bytes, { ifAbsent: true }))
   return async (pack, spooled) => {
     if (pack.inline) return // it goes with its row
@@ -36,6 +38,7 @@ export function createPublishPack({ store, files, keeper }: PublishDependencies)
       { key: rev.key, bytes: pack.rev.length, write: () => put(rev.key, whole(pack.rev)) },
       { key: tbl.key, bytes: pack.tbl.length, write: () => put(tbl.key, whole(pack.tbl)) },
     ])
+    recent.remember(tbl.sha256, pack.tbl)
   }
 }
 

@@ -1,7 +1,8 @@
 import type { MessagePort } from 'node:worker_threads'
-import type { IndexLimits } from '../../../protocol/pack/indexer.js'
+import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
 import type { PackRequest, Progress, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
+import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
 import type { SpoolState } from '../spool.js'
 
@@ -14,6 +15,7 @@ export type Job =
       readonly roomBytes: number
       readonly limits: IndexLimits
     }
+  | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
 
@@ -29,14 +31,20 @@ export interface JobStart {
 export type FromWorker =
   | { readonly kind: 'progress'; readonly progress: Progress }
   | { readonly kind: 'chunk'; readonly buffer: ArrayBuffer; readonly bytes: number }
+  | { readonly kind: 'assist'; readonly job: Extract<Job, { kind: 'resolve' }> }
   | { readonly kind: 'done'; readonly result: JobResult }
   | { readonly kind: 'failed'; readonly error: ErrorMessage }
 
-/** To a worker, about one job: a chunk was read and its buffer comes back, or look whether to stop. */
-export type ToWorker = { readonly kind: 'credit'; readonly buffer: ArrayBuffer } | { readonly kind: 'wake' }
+/** To a worker, about one job: a chunk was read and its buffer comes back; what another thread did for it; or look whether to stop. */
+export type ToWorker =
+  | { readonly kind: 'credit'; readonly buffer: ArrayBuffer }
+  | { readonly kind: 'assisted'; readonly part: ResolvedPart }
+  | { readonly kind: 'unassisted'; readonly error: ErrorMessage }
+  | { readonly kind: 'wake' }
 
 export type JobResult =
   | { readonly kind: 'index'; readonly pack: IndexedPack | undefined; readonly spool: SpoolState }
+  | { readonly kind: 'resolve'; readonly part: ResolvedPart }
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
 

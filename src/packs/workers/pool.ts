@@ -2,7 +2,7 @@ import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { Progress, WorkOptions } from '../../../protocol/ports.js'
 import { HubError } from '../../errors.js'
-import { decodeError } from './job-errors.js'
+import { decodeError, encodeError } from './job-errors.js'
 import type { FromWorker, Job, JobResult, JobStart, ToWorker } from './messages.js'
 
 export interface PackWorkersOptions {
@@ -68,7 +68,8 @@ export class PackWorkers {
   #start(job: Job, options: WorkOptions): RunningJob {
     if (this.#closed) throw new HubError('unavailable', 'the hub is stopping')
     const thread = this.#leastBusy()
-    const running = new RunningJob(options, () => {
+    const assist = (part: Extract<Job, { kind: 'resolve' }>, signal: AbortSignal) => this.run(part, { slices: { pause: () => undefined, signal } })
+    const running = new RunningJob(options, assist, () => {
       thread.jobs.delete(running)
       if (thread.jobs.size === 0) thread.worker.unref()
     })
@@ -104,13 +105,17 @@ export class PackWorkers {
   }
 }
 
+type AssistJob = (job: Extract<Job, { kind: 'resolve' }>, signal: AbortSignal) => Promise<Extract<JobResult, { kind: 'resolve' }>>
 type JobMessage = Extract<FromWorker, { kind: 'chunk' | 'done' }>
 
 /** The main thread's end of one job. */
 class RunningJob {
   readonly #onProgress: ((progress: Progress) => void) | undefined
   readonly #signal: AbortSignal | undefined
+  readonly #assist: AssistJob
   readonly #onEnd: () => void
+  /** Aborts what others do for this job. */
+  readonly #helpers = new AbortController()
   readonly #queue: JobMessage[] = []
   #port: MessagePort | undefined
   #cancel: Int32Array | undefined
@@ -118,8 +123,9 @@ class RunningJob {
   #wake: (() => void) | undefined
   #ended = false
 
-  constructor({ slices, onProgress }: WorkOptions, onEnd: () => void) {
+  constructor({ slices, onProgress }: WorkOptions, assist: AssistJob, onEnd: () => void) {
     this.#onProgress = onProgress
+    this.#assist = assist
     this.#signal = slices.signal
     this.#onEnd = onEnd
   }
@@ -129,6 +135,7 @@ class RunningJob {
     this.#cancel = cancel
     port.on('message', (message: FromWorker) => {
       if (message.kind === 'progress') this.#onProgress?.(message.progress)
+      else if (message.kind === 'assist') void this.#help(message.job)
       else if (message.kind === 'failed') this.fail(decodeError(message.error))
       else {
         this.#queue.push(message)
@@ -165,9 +172,20 @@ class RunningJob {
     if (this.#ended) return
     this.#ended = true
     this.#stop()
+    this.#helpers.abort()
     this.#signal?.removeEventListener('abort', this.#leave)
     this.#port?.close()
     this.#onEnd()
+  }
+
+  async #help(job: Extract<Job, { kind: 'resolve' }>): Promise<void> {
+    let answer: ToWorker
+    try {
+      answer = { kind: 'assisted', part: (await this.#assist(job, this.#helpers.signal)).part }
+    } catch (error) {
+      answer = { kind: 'unassisted', error: encodeError(error) }
+    }
+    this.#port?.postMessage(answer)
   }
 
   readonly #leave = (): void => {

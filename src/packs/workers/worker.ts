@@ -2,14 +2,16 @@
 import { constants, setPriority } from 'node:os'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { ProtocolError } from '../../../protocol/errors.js'
+import type { IndexPart } from '../../../protocol/pack/indexer.js'
 import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackView, Progress, Slices, WorkOptions } from '../../../protocol/ports.js'
 import { reaches } from '../../../protocol/reachable.js'
 import { checkPack } from '../check-pack.js'
 import { PackFiles } from '../pack-file.js'
 import { snapshotFromMessage } from '../snapshot.js'
-import { SpooledPack } from '../spool.js'
-import { encodeError } from './job-errors.js'
+import { resolvePart, type ResolvedPart } from '../ingest.js'
+import { SpooledPack, type SpoolState } from '../spool.js'
+import { decodeError, encodeError } from './job-errors.js'
 import { chunkBytes, unreadChunks, type FromWorker, type IndexedPack, type Job, type JobResult, type JobStart, type ToWorker } from './messages.js'
 
 const sliceMs = 20
@@ -35,8 +37,8 @@ async function runJob({ job, port, cancel }: JobStart): Promise<void> {
   let view: PackView | undefined
   try {
     const options: WorkOptions = { slices: createJobSlices(cancel), onProgress: throttled((progress) => send({ kind: 'progress', progress })) }
-    view = snapshotFromMessage(job.snapshot, files)
-    const result = await carryOut(job, view, options, port)
+    if (job.kind !== 'resolve') view = snapshotFromMessage(job.snapshot, files)
+    const result = job.kind === 'resolve' ? await resolve(job, options) : await carryOut(job, view!, options, port)
     send({ kind: 'done', result })
   } catch (error) {
     send({ kind: 'failed', error: encodeError(error) })
@@ -46,7 +48,7 @@ async function runJob({ job, port, cancel }: JobStart): Promise<void> {
   }
 }
 
-async function carryOut(job: Job, view: PackView, options: WorkOptions, port: MessagePort): Promise<JobResult> {
+async function carryOut(job: Exclude<Job, { kind: 'resolve' }>, view: PackView, options: WorkOptions, port: MessagePort): Promise<JobResult> {
   if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
   if (job.kind === 'enumerate') {
     await sendChunks(answerPack(view, job.request, options), options.slices, port)
@@ -54,7 +56,7 @@ async function carryOut(job: Job, view: PackView, options: WorkOptions, port: Me
   }
   const spool = await SpooledPack.reopen(job.spool, job.roomBytes)
   try {
-    const pack = await checkPack(spool, view, job.limits, options)
+    const pack = await checkPack(spool, view, job.limits, options, (part) => askForHelp(part, job.spool, port))
     const state = spool.state()
     await spool.detach()
     const { table, connections, ...rest } = pack ?? {}
@@ -67,6 +69,26 @@ async function carryOut(job: Job, view: PackView, options: WorkOptions, port: Me
     await spool.dispose()
     throw error
   }
+}
+
+/** Half of an index job that another thread does. */
+async function resolve({ part, spool: state }: Extract<Job, { kind: 'resolve' }>, options: WorkOptions): Promise<JobResult> {
+  const spool = await SpooledPack.reopen(state, 0)
+  try {
+    return { kind: 'resolve', part: await resolvePart(part, spool, options) }
+  } finally {
+    await spool.detach()
+  }
+}
+
+function askForHelp(part: IndexPart, spool: SpoolState, port: MessagePort): Promise<ResolvedPart> {
+  return new Promise((resolve, reject) => {
+    port.on('message', (message: ToWorker) => {
+      if (message.kind === 'assisted') resolve(message.part)
+      else if (message.kind === 'unassisted') reject(decodeError(message.error))
+    })
+    port.postMessage({ kind: 'assist', job: { kind: 'resolve', spool, part } } satisfies FromWorker)
+  })
 }
 
 function withoutSpecial({

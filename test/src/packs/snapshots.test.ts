@@ -87,16 +87,18 @@ t.test('who knew a class or a pack before learns of its change', async (t) => {
 })
 
 t.test('a table that is not what its name says is corrupt, and nothing is made of it', async (t) => {
-  const repo = await domain.makeRepo('broken')
+  // No room to remember the table that the push has made.
+  const small = await openDomain(t, { tableBytes: 1 })
+  const repo = await small.makeRepo('broken')
   const noise = randomBytes(200_000)
   const oid = await work.commit({ noise })
-  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
-  const [table] = (await readdir(domain.blobDirectory, { recursive: true })).filter((name) => name.endsWith('.tbl'))
-  const path = join(domain.blobDirectory, table!)
+  await small.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const [table] = (await readdir(small.blobDirectory, { recursive: true })).filter((name) => name.endsWith('.tbl'))
+  const path = join(small.blobDirectory, table!)
   await rm(path)
-  await t.rejects(packs.openSnapshot(repo.id), { code: 'corrupt', message: /its table is not in the store/ })
+  await t.rejects(small.packs.openSnapshot(repo.id), { code: 'corrupt', message: /its table is not in the store/ })
   await writeFile(path, 'CTBL and then nothing')
-  await t.rejects(packs.openSnapshot(repo.id), { code: 'corrupt', message: /does not read back/ })
+  await t.rejects(small.packs.openSnapshot(repo.id), { code: 'corrupt', message: /does not read back/ })
 })
 
 t.test('what nobody has open goes when there is no room; what is open stays whole', async (t) => {
