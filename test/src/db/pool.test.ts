@@ -1,0 +1,119 @@
+import { connect, createServer, type Socket } from 'node:net'
+import t from 'tap'
+import { CommitOutcomeUnknown, isConnectionLost, isLockTimeout, isUniqueViolation, openDatabase, type Database } from '../../../src/db/pool.js'
+import { sql } from '../../../src/db/sql.js'
+import { emptyDatabase } from '../../support/postgres.js'
+
+const db = await emptyDatabase(t)
+await db.execute(sql`CREATE TABLE things (id bigint PRIMARY KEY, name text UNIQUE)`)
+
+const address = (): { readonly host: string; readonly port: number; readonly url: string } => {
+  const { connectionString } = db.connection as { connectionString: string }
+  const url = new URL(connectionString.replace('@/', '@placeholder/'))
+  return { host: url.searchParams.get('host')!, port: Number(url.searchParams.get('port')), url: connectionString }
+}
+
+t.test('values come back as what they are', async (t) => {
+  const [row] = await db.query<Record<string, unknown>>(sql`
+    SELECT ${2 ** 53 - 1}::bigint AS big, ARRAY[1, NULL, ${2 ** 40}]::bigint[] AS bigs, ${Buffer.from([0, 255])}::bytea AS bytes, ${['a', "b'"]}::text[] AS texts, ${null}::text AS none`)
+  t.same(row, { big: 9007199254740991, bigs: [1, null, 1099511627776], bytes: Buffer.from([0, 255]), texts: ['a', "b'"], none: null })
+  await t.rejects(db.query(sql`SELECT ${'9007199254740993'}::bigint AS over`), { message: /over 2\^53/ })
+})
+
+t.test('a transaction is all or nothing', async (t) => {
+  await t.rejects(
+    db.transaction(async (tx) => {
+      await tx.execute(sql`INSERT INTO things VALUES (1, 'one')`)
+      throw new Error('changed my mind')
+    }),
+    { message: 'changed my mind' },
+  )
+  t.same(await db.query(sql`SELECT * FROM things`), [])
+  t.equal(await db.transaction((tx) => tx.execute(sql`INSERT INTO things VALUES (1, 'one'), (2, 'two')`)), 2)
+  const duplicate = await db.execute(sql`INSERT INTO things VALUES (3, 'one')`).catch((error: unknown) => error)
+  t.ok(isUniqueViolation(duplicate) && isUniqueViolation(duplicate, 'things_name_key') && !isUniqueViolation(duplicate, 'other'))
+})
+
+t.test('a failed statement that is swallowed does not pass for a commit', async (t) => {
+  const swallowed = db.transaction(async (tx) => {
+    await tx.execute(sql`INSERT INTO things VALUES (4, 'four')`)
+    await tx.execute(sql`SELECT 1 / 0`).catch(() => undefined)
+  })
+  await t.rejects(swallowed, { message: /rolled back/ })
+  t.same(await db.query(sql`SELECT * FROM things WHERE id = 4`), [])
+})
+
+t.test('a lock is waited for as long as said', async (t) => {
+  const holder = await db.direct()
+  await holder.execute(sql`BEGIN`)
+  await holder.execute(sql`SELECT FROM things WHERE id = 1 FOR UPDATE`)
+  const started = performance.now()
+  const error = await db
+    .transaction((tx) => tx.execute(sql`SELECT FROM things WHERE id = 1 FOR UPDATE`), { lockTimeoutMs: 200 })
+    .catch((caught: unknown) => caught)
+  t.ok(isLockTimeout(error))
+  t.ok(performance.now() - started >= 190)
+  await holder.close()
+})
+
+t.test('a database that is not there is unavailable', async (t) => {
+  const nowhere = openDatabase({
+    connection: { host: '/nowhere', port: 1, user: 'x', password: 'x', database: 'x' },
+    maxConnections: 1,
+    statementTimeoutMs: 1000,
+  })
+  await t.rejects(nowhere.query(sql`SELECT 1`), { code: 'unavailable' })
+  await t.rejects(
+    nowhere.transaction(async () => undefined),
+    { code: 'unavailable' },
+  )
+  await t.rejects(nowhere.direct(), { code: 'unavailable' })
+  await nowhere.close()
+})
+
+/** A wire to the server that can be cut when a statement passes. */
+async function throughWire(t: { teardown(work: () => unknown): void }, cutAt: (bytes: Buffer) => boolean): Promise<Database> {
+  const { host, port, url } = address()
+  const server = createServer((client: Socket) => {
+    const upstream = connect(`${host}/.s.PGSQL.${port}`)
+    client.on('data', (bytes: Buffer) => {
+      upstream.write(bytes)
+      // The statement has reached the server; its answer never comes back.
+      if (cutAt(bytes)) client.destroy()
+    })
+    upstream.on('data', (bytes: Buffer) => client.write(bytes))
+    for (const [one, other] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      one.on('error', () => undefined)
+      one.on('close', () => setTimeout(() => other.destroy(), 200))
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const through = url.replace(/host=[^&]*/, 'host=127.0.0.1').replace(/port=\d+/, `port=${(server.address() as { port: number }).port}`)
+  const wired = openDatabase({ connection: { connectionString: through }, maxConnections: 2, statementTimeoutMs: 5000 })
+  t.teardown(async () => {
+    await wired.close()
+    server.close()
+  })
+  return wired
+}
+
+t.test('a connection that dies at COMMIT leaves the outcome unknown, and says so', async (t) => {
+  const wired = await throughWire(t, (bytes) => bytes.includes('COMMIT'))
+  const error = await wired.transaction((tx) => tx.execute(sql`INSERT INTO things VALUES (10, 'ten')`)).catch((caught: unknown) => caught)
+  t.ok(error instanceof CommitOutcomeUnknown)
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.equal((await db.query(sql`SELECT FROM things WHERE id = 10`)).length, 1, 'here it stands')
+})
+
+t.test('a connection that dies before it is a plain failure, and the pool goes on', async (t) => {
+  let cuts = 0
+  const wired = await throughWire(t, (bytes) => bytes.includes('eleven') && cuts++ === 0)
+  const error = await wired.transaction((tx) => tx.execute(sql`INSERT INTO things VALUES (11, 'eleven')`)).catch((caught: unknown) => caught)
+  t.notOk(error instanceof CommitOutcomeUnknown)
+  t.ok(isConnectionLost(error))
+  t.same(await db.query(sql`SELECT FROM things WHERE id = 11`), [])
+  t.equal(await wired.transaction((tx) => tx.execute(sql`INSERT INTO things VALUES (11, 'eleven')`)), 1)
+})
