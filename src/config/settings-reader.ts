@@ -57,11 +57,14 @@ export class SettingsReader {
   url(name: SettingName, protocols: readonly string[]): string | undefined {
     const value = this.text(name)
     if (value === undefined) return undefined
-    const url = URL.canParse(value) ? new URL(value) : undefined
-    if (!url || !protocols.includes(url.protocol)) {
+    if (!protocols.some((protocol) => value.startsWith(`${protocol}//`))) {
       return this.complain(name, `must be an address that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
     }
-    if (url.protocol.startsWith('http') && (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '')) {
+    // A database's may name the folder of a socket and no host, which is an address to PostgreSQL alone.
+    if (!value.startsWith('http')) return value
+    const url = URL.canParse(value) ? new URL(value) : undefined
+    if (!url) return this.complain(name, 'is no address')
+    if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
       return this.complain(name, 'must have neither credentials nor a query')
     }
     return value

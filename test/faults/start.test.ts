@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { git, gitEnvironment } from '../support/git.js'
 import { freePort, plainEnv, projectRoot } from '../support/hub.js'
+import { emptyDatabase } from '../support/postgres.js'
 
 const main = join(projectRoot, 'build/src/cli/main.js')
 
@@ -142,6 +143,31 @@ t.test('after kill -9 the next start adopts the database, and everything is ther
   next.child.kill('SIGTERM')
   t.same(await stopped, [0, null])
   t.notOk(isAlive(postmaster))
+})
+
+t.test('with DATABASE_URL nothing is embedded, and secrets must be given', async (t) => {
+  const db = await emptyDatabase(t)
+  const { connectionString } = db.connection as { connectionString: string }
+  const refused = await start(t, process.execPath, [main, 'serve', '--database-url', connectionString])
+  t.same(await once(refused.child, 'exit'), [1, null])
+  t.match(refused.output(), /CAIRN_ADMIN_TOKEN must be set[\s\S]*CAIRN_SECRET_KEY must be set/)
+  t.notMatch(refused.output(), connectionString)
+
+  const token = `hf_${'b'.repeat(34)}`
+  const settings = ['--database-url', connectionString, '--admin-token', token, '--secret-key', 's'.repeat(32)]
+  const hub = await start(t, process.execPath, [main, 'serve', ...settings])
+  await hub.until(/listens at/)
+  t.notOk(existsSync(join(hub.data, 'postgres')))
+  t.notOk(existsSync(join(hub.data, 'admin-token')))
+  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' }
+  t.equal((await fetch(`${hub.url}/api/repos/create`, { method: 'POST', headers, body: JSON.stringify({ name: 'outside' }) })).status, 200)
+  const clone = join(t.testdir(), 'clone')
+  await git(['clone', '-q', `${hub.url}/admin/outside`, clone])
+  t.ok(existsSync(join(clone, '.gitattributes')))
+  const stopped = once(hub.child, 'exit')
+  hub.child.kill('SIGTERM')
+  t.same(await stopped, [0, null])
+  t.notMatch(hub.output(), token)
 })
 
 const hasScript = spawnSync('script', ['--version']).status === 0

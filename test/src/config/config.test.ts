@@ -71,6 +71,8 @@ t.test('values are read as people write them', async (t) => {
     },
   )
   const outside = loadConfig({ DATABASE_URL: 'postgresql://u:p@db/x', CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret })
+  const socket = 'postgresql://u:p@/x?host=/run/postgresql'
+  t.equal(loadConfig({ DATABASE_URL: socket, CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret }).databaseUrl, socket)
   t.match(outside, { databaseUrl: 'postgresql://u:p@db/x', adminToken: token, secretKey: secret })
 })
 
@@ -118,6 +120,7 @@ t.test('each setting has its limits', async (t) => {
     [{ CAIRN_HOST: 'a b' }, /CAIRN_HOST/],
     [{ CAIRN_PUBLIC_URL: 'http://u:p@hub' }, /CAIRN_PUBLIC_URL must have neither credentials nor a query/],
     [{ CAIRN_PUBLIC_URL: 'http://hub?x=1' }, /CAIRN_PUBLIC_URL/],
+    [{ CAIRN_PUBLIC_URL: 'http://' }, /CAIRN_PUBLIC_URL is no address/],
     [{ DATABASE_DIRECT_URL: 'postgres://db' }, /DATABASE_DIRECT_URL goes with DATABASE_URL/],
     [{ DATABASE_URL: 'postgres://db' }, /CAIRN_ADMIN_TOKEN must be set[\s\S]*CAIRN_SECRET_KEY must be set/],
     [{ CAIRN_CONTENT_URL: 'https://content' }, /CAIRN_CONTENT_URL/],
