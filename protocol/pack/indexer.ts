@@ -21,15 +21,17 @@ import {
   type InflatedEntry,
 } from './entry.js'
 import { ForwardWindow } from './forward-window.js'
-import { HeldEntries, type HeldState } from './held-entries.js'
+import { HeldEntries } from './held-entries.js'
+import { halfOfWork, minSplitCount, objectWork, type IndexPart, type IndexPartResult } from './index-part.js'
 import { checkObjectSize, InflationMeter, tooLarge, type IndexLimits } from './index-limits.js'
-import { noEntry, PackColumns, type ColumnsState } from './pack-columns.js'
+import { noEntry, PackColumns } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
 import { ReferenceSet } from './reference-set.js'
 import { compareOids, sortOids } from './sort-oids.js'
 
 export type { Connections, SpecialBlob } from './connect.js'
 export type { IndexLimits } from './index-limits.js'
+export type { IndexPart, IndexPartResult } from './index-part.js'
 export type { ByteSource, PackIndex } from './pack-index.js'
 
 export interface IndexerHooks {
@@ -40,31 +42,8 @@ export interface IndexerHooks {
 const smallBlobBytes = 1024
 /** Work between two yields, in bytes of content: about a millisecond. */
 const sliceWork = 128 * 1024
-/** What an object costs beside its bytes. */
-const objectWork = 2048
 
 const cutOff = (): ProtocolError => new ProtocolError('bad-pack', 'pack ends early')
-
-/** Smaller packs are done before another thread has heard of them. */
-const minSplitCount = 10_000
-
-/** A part of the second pass. Cloneable: shared memory. */
-export interface IndexPart {
-  readonly limits: IndexLimits
-  /** The first root it is for. */
-  readonly from: number
-  /** Where the entries end. */
-  readonly end: number
-  readonly deltas: number
-  readonly columns: ColumnsState
-  readonly held: HeldState
-}
-
-export interface IndexPartResult {
-  readonly resolved: number
-  readonly references: Uint8Array
-  readonly special: readonly [Uint8Array, Uint8Array]
-}
 
 const specialKinds = ['gitmodules', 'gitattributes'] as const
 
@@ -488,24 +467,4 @@ export class PackIndexer {
     const name = error.code === 'bad-object' ? `${type} ${oidFromBytes(this.#columns.oids, rank * 20)}` : `object ${rank + 1} of ${this.#stated}`
     return new ProtocolError(error.code, `${name}: ${error.message}`, { cause: error })
   }
-}
-
-/** The rank from which on roots and their deltas make about half of the work. */
-function halfOfWork({ count, bases, sizes }: PackColumns): number {
-  const rootOf = new Int32Array(count)
-  const work = new Float64Array(count)
-  let total = 0
-  for (let rank = 0; rank < count; rank++) {
-    // The base of an OFS_DELTA stands before it.
-    const root = bases[rank] === noEntry ? rank : rootOf[bases[rank]!]!
-    rootOf[rank] = root
-    work[root]! += objectWork + sizes[rank]!
-    total += objectWork + sizes[rank]!
-  }
-  let sum = 0
-  for (let rank = 0; rank < count; rank++) {
-    sum += work[rank]!
-    if (sum >= total / 2) return rank + 1
-  }
-  return count
 }

@@ -5,7 +5,7 @@ import { advertiseUploadPack } from '../../protocol/upload-pack.js'
 import { HubError } from '../errors.js'
 import { repoContext } from '../http/request-context.js'
 import { sendStream } from '../http/send-stream.js'
-import type { GitRoutes } from './plugin.js'
+import type { GitRoutes } from './git-routes.js'
 import { noCache } from './errors.js'
 import { protocolVersion } from './git-protocol.js'
 

@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Sleep } from '../../protocol/ports.js'
-import { repoTypes, type RepoType } from '../db/repositories.js'
+import { repoTypes } from '../db/repositories.js'
 import { HubError } from '../errors.js'
 import { repoTypePaths } from '../http/repo-path.js'
 import type { Repos } from '../repos/repos.js'
 import { sendGitError } from './errors.js'
 import { infoRefs } from './info-refs.js'
+import type { GitRoutes } from './git-routes.js'
 import { receivePackRoute } from './receive-pack.js'
 import { uploadPackRoute } from './upload-pack.js'
 
@@ -15,16 +16,6 @@ export interface GitHttpOptions {
   /** Of one push. */
   readonly maxPackBytes: number
   readonly keepaliveMs?: number
-}
-
-/** What each route of one repository type is made of. */
-export interface GitRoutes {
-  readonly repos: Repos
-  readonly maxPackBytes: number
-  readonly clock: { readonly sleep: Sleep; readonly keepaliveMs: number }
-  readonly repoType: RepoType
-  /** `/:namespace/:name` behind what the type puts before it. A name may end in `.git`. */
-  readonly prefix: string
 }
 
 const sleep: Sleep = async (ms, signal) => {

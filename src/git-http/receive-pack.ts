@@ -4,7 +4,7 @@ import { readBody } from '../http/body-limit.js'
 import { repoContext, signedInActor } from '../http/request-context.js'
 import { sendStream } from '../http/send-stream.js'
 import { checkContentType, gitResult, logSent } from './exchange.js'
-import type { GitRoutes } from './plugin.js'
+import type { GitRoutes } from './git-routes.js'
 
 /** Pkt-lines in front of a pack: far more than there ever are. */
 const commandBytes = 64 * 1024 * 1024

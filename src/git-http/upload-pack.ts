@@ -9,7 +9,7 @@ import { sendEarly } from '../http/early-answer.js'
 import { sendStream } from '../http/send-stream.js'
 import { checkContentType, gitResult, logSent } from './exchange.js'
 import { protocolVersion } from './git-protocol.js'
-import type { GitRoutes } from './plugin.js'
+import type { GitRoutes } from './git-routes.js'
 
 /** `POST git-upload-pack`: refs, negotiation and pack of a fetch. */
 export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, prefix }: GitRoutes): void {

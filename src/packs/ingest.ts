@@ -85,7 +85,7 @@ async function resolveWith(
   const elsewhere = part && assist(part)
   elsewhere?.catch(() => {}) // heard of below, unless this half fails first
   await drive(indexer.resolve(spool), options)
-  if (part && !elsewhere) await resolvePart(part, spool, options).then((done) => takePart(done, indexer, pointers))
+  if (part && !elsewhere) takePart(await resolvePart(part, spool, options), indexer, pointers)
   if (elsewhere) takePart(await elsewhere, indexer, pointers)
 }
 

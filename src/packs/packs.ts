@@ -17,7 +17,8 @@ import { RecentTables } from './recent-tables.js'
 import type { Snapshot, SnapshotVersions } from './snapshot.js'
 import { Snapshots } from './snapshots.js'
 import type { Spool } from './spool.js'
-import { stagePack, type StagedRepoPack, type StageRequest } from './stage.js'
+import type { StagedRepoPack } from './checked-pack.js'
+import { stagePack, type StageRequest } from './stage.js'
 
 /** Git's bytes, by repository id: frozen views to read, and packs on their way in. */
 export interface Packs {

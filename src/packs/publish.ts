@@ -7,7 +7,7 @@ import type { BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
 import type { RecentTables } from './recent-tables.js'
 import type { SpooledPack } from './spool.js'
-import type { CheckedPack, StagedRepoPack } from './stage.js'
+import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
 
 /** Stores the bytes of a checked pack, whole and synced, under rows that keep them. May be called again: what is there stays. */
 export type PublishPack = (pack: CheckedPack, spooled: SpooledPack) => Promise<void>

@@ -7,6 +7,7 @@ import type { ByteBudget } from './byte-budget.js'
 import { reliedOn } from './check-connections.js'
 import type { CheckPack } from './check-pack.js'
 import type { IngestedPack } from './ingest.js'
+import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
 import type { PublishPack } from './publish.js'
 import type { Snapshot } from './snapshot.js'
 import type { SpooledPack, Spool } from './spool.js'
@@ -23,35 +24,6 @@ export interface StageRequest {
   readonly onProgress?: (progress: Progress) => void
   /** Called when the last byte has arrived. The staged pack releases what it opens. */
   readonly open: () => Promise<Snapshot>
-}
-
-/** A pack that was checked against one repository, and what it takes to store it. */
-export interface StagedRepoPack extends StagedPack {
-  /** What the checks stand on. */
-  readonly basis: { readonly packsVer: number; readonly gcEpoch: number }
-  /** Undefined: nothing is to be stored. */
-  readonly pack: CheckedPack | undefined
-  /** Sorted: all that the push relies on and does not bring. */
-  readonly externals: readonly Uint8Array[]
-  /** Those externals that may not be relied on in a later snapshot. */
-  recheck(view: PackView): readonly Oid[]
-}
-
-/** Everything a row says of a pack, and where it is to be stored. */
-export interface CheckedPack {
-  readonly sha1: Buffer
-  readonly sha256: Buffer
-  readonly bytes: number
-  readonly objects: number
-  readonly source: NewPack['source']
-  readonly roots: Uint8Array | null
-  /** It refers to objects outside itself. */
-  readonly external: boolean
-  /** Whole pack for those that live in the database; undefined: it goes to the BlobStore. */
-  readonly inline: Buffer | undefined
-  readonly idx: Buffer
-  readonly rev: Buffer
-  readonly tbl: Uint8Array
 }
 
 export interface StageDependencies {

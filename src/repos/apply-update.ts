@@ -11,7 +11,7 @@ import { HubError } from '../errors.js'
 import type { Versions } from '../db/versions.js'
 import type { Packs } from '../packs/packs.js'
 import { lockPackBlobs, recordPack } from '../packs/publish.js'
-import type { StagedRepoPack } from '../packs/stage.js'
+import type { StagedRepoPack } from '../packs/checked-pack.js'
 import { chooseHead, decideRefChanges, parentNames, visibilityClass, type RefChanges, type UpdateCommand } from './ref-changes.js'
 
 /** From its last byte a push may take this long, by the database's clock. Every grace period of gc is longer. */
