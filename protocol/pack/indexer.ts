@@ -43,6 +43,9 @@ const smallBlobBytes = 1024
 /** Work between two yields, in bytes of content: about a millisecond. */
 const sliceWork = 128 * 1024
 
+/** More than this no entry may take, however it was deflated. */
+const mostBytes = ({ headerBytes, size }: Pick<EntryHeader, 'headerBytes' | 'size'>): number => 2 * (headerBytes + deflatedBound(size)) + 2 ** 20
+
 const cutOff = (): ProtocolError => new ProtocolError('bad-pack', 'pack ends early')
 
 const specialKinds = ['gitmodules', 'gitattributes'] as const
@@ -57,6 +60,7 @@ const specialKinds = ['gitmodules', 'gitattributes'] as const
  *     finish, connect
  *
  * Synchronous; `scan` and `resolve` yield about every millisecond so that their driver can let other work run. One big object is one step.
+ * A pack may be scanned while it arrives: `scan` yields 'more' when it can go on only once its source has grown.
  * After an error the indexer is of no further use.
  */
 export class PackIndexer {
@@ -110,22 +114,26 @@ export class PackIndexer {
    * First pass, over the whole of `source`: signature, count, entries, limits, and the trailer with nothing behind it.
    * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`
    */
-  *scan(source: ByteSource): Generator<Progress, void> {
-    const end = source.length - trailerBytes
+  *scan(source: ByteSource): Generator<Progress | 'more', void> {
+    const window = new ForwardWindow(source)
+    while (!window.whole && window.end < packHeaderBytes) yield 'more'
     const count = this.#decodeHeader(source)
-    const window = new ForwardWindow(source, end)
     window.hold(0, packHeaderBytes)
-    this.#columns = new PackColumns(count)
+    // What a stranger states is believed as far as bytes stand behind it.
+    this.#columns = new PackColumns(Math.min(count, Math.ceil(source.length / minEntryBytes)))
     this.#held = new HeldEntries(count, this.#limits.cacheBytes / 2)
     this.#stated = count
     this.#end = packHeaderBytes
     let work = 0
     for (let rank = 0; rank < count; rank++) {
+      while (!window.whole && !this.#hasNext(window)) yield 'more'
       work += objectWork + this.#scanEntry(window)
       if (work < sliceWork) continue
       work = 0
       yield { title: 'Indexing objects', done: rank + 1, total: count }
     }
+    while (!window.whole) yield 'more'
+    const { end } = window
     if (this.#end !== end) throw new ProtocolError('bad-pack', `pack has ${end - this.#end} bytes after the last of its ${count} objects`)
     if (!window.sha1().equals(source.read(end, end + trailerBytes))) throw new ProtocolError('bad-pack', 'pack trailer does not match its content')
     this.#linkDeltas()
@@ -320,10 +328,20 @@ export class PackIndexer {
     const count = header.readUInt32BE(8)
     const { maxObjects } = this.#limits
     if (count > maxObjects) throw new ProtocolError('too-large', `pack of ${count} objects is over the limit of ${maxObjects}`)
-    if (count * minEntryBytes > source.length - packHeaderBytes - trailerBytes) {
+    if ((source.whole ?? true) && count * minEntryBytes > source.length - packHeaderBytes - trailerBytes) {
       throw new ProtocolError('bad-pack', `pack ends early: ${source.length} bytes are too few for its ${count} objects`)
     }
     return count
+  }
+
+  /** Whether as much of a growing pack is there as the next entry may take. Of one that will be refused its header is enough. */
+  #hasNext(window: ForwardWindow): boolean {
+    const offset = this.#end
+    window.hold(offset, maxHeaderBytes)
+    const there = window.end - offset
+    if (there < maxHeaderBytes) return false
+    const header = decodeEntryHeader(window.bytes, offset - window.from, offset)
+    return !header || header.size > this.#limits.maxObjectBytes || there > mostBytes(header)
   }
 
   /** Takes in the entry at `#end`. Returns the bytes it inflated to. */
@@ -374,12 +392,13 @@ export class PackIndexer {
 
   #inflateNext(window: ForwardWindow, offset: number, { headerBytes, size }: EntryHeader): InflatedEntry {
     const bound = headerBytes + deflatedBound(size)
+    const most = mostBytes({ headerBytes, size })
     for (let need = bound; ; need = 2 * (window.to - offset)) {
       window.hold(offset, need)
       const inflated = inflateEntry(window.bytes, offset - window.from + headerBytes, size)
       if (inflated) return inflated
       if (window.to === window.end) throw cutOff()
-      if (window.to - offset > 2 * bound + 2 ** 20) throw new ProtocolError('bad-pack', `takes far more than the ${size} bytes it inflates to`)
+      if (window.to - offset > most) throw new ProtocolError('bad-pack', `takes far more than the ${size} bytes it inflates to`)
     }
   }
 

@@ -29,6 +29,8 @@ export const refDeltaBit = 0x80
 export interface ByteSource {
   /** May grow between calls. */
   readonly length: number
+  /** False: more is to come. Absent: this is all. */
+  readonly whole?: boolean
   /** Bytes `from` to `to`, exclusive; valid until the next read. */
   read(from: number, to: number): Uint8Array
 }

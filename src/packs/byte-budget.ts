@@ -31,11 +31,23 @@ export class ByteBudget {
     if (signal.aborted) throw new ProtocolError('cancelled', 'the client left')
     if (this.#waiters.length > 0 || this.#used + wanted > this.#total) await this.#wait(wanted, signal)
     else this.#used += wanted
+    return this.#giver(wanted)
+  }
+
+  /** The same at once; undefined: there is no room now, or others came first. */
+  tryReserve(bytes: number): (() => void) | undefined {
+    const wanted = Math.min(bytes, this.#total)
+    if (this.#waiters.length > 0 || this.#used + wanted > this.#total) return undefined
+    this.#used += wanted
+    return this.#giver(wanted)
+  }
+
+  #giver(bytes: number): () => void {
     let given = false
     return () => {
       if (given) return
       given = true
-      this.#used -= wanted
+      this.#used -= bytes
       this.#admit()
     }
   }

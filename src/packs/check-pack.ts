@@ -1,7 +1,7 @@
 import type { IndexLimits } from '../../protocol/pack/indexer.js'
 import type { PackView, WorkOptions } from '../../protocol/ports.js'
 import { checkCollisions, checkExternals, checkSpecialBlobs } from './check-connections.js'
-import { ingestPack, type Assist, type IngestedPack } from './ingest.js'
+import { ingestPack, type IngestedPack, type IngestHelp } from './ingest.js'
 import type { SpooledPack } from './spool.js'
 import { StagedView } from './staged-view.js'
 
@@ -12,13 +12,14 @@ import { StagedView } from './staged-view.js'
  */
 export async function checkPack(
   spool: SpooledPack,
-  view: PackView,
+  openView: () => Promise<PackView>,
   limits: IndexLimits,
   options: WorkOptions,
-  assist?: Assist,
+  help?: IngestHelp,
 ): Promise<IngestedPack | undefined> {
-  const pack = await ingestPack(spool, view, limits, options, assist)
+  const pack = await ingestPack(spool, openView, limits, options, help)
   if (pack.objects === 0) return undefined
+  const view = await openView()
   const staged = new StagedView(view, pack.table, spool)
   await checkExternals(pack, view, options.slices)
   await checkSpecialBlobs(staged, pack, options.slices)
@@ -26,5 +27,25 @@ export async function checkPack(
   return pack
 }
 
-/** Where a pack is checked: here or in another thread. The spool is whole afterwards. */
-export type CheckPack = (spool: SpooledPack, view: PackView, limits: IndexLimits, options: WorkOptions) => Promise<IngestedPack | undefined>
+/** A check under way. */
+export interface PackCheck {
+  /** The pack has grown. */
+  grew(): void
+  /**
+   * The pack is whole, and is to be checked against this view. The spool is whole as well afterwards.
+   * @throws what `checkPack` does
+   */
+  finish(view: PackView): Promise<IngestedPack | undefined>
+  /** Nobody wants to know any more. */
+  abandon(): void
+}
+
+/** Begins to check a pack, which may still be arriving: here, or in another thread. */
+export type BeginCheck = (spool: SpooledPack, limits: IndexLimits, options: WorkOptions & { readonly growing: boolean }) => PackCheck
+
+/** On this thread, once the pack is whole. */
+export const checkHere: BeginCheck = (spool, limits, options) => ({
+  grew: () => {},
+  finish: (view) => checkPack(spool, async () => view, limits, options),
+  abandon: () => {},
+})

@@ -39,24 +39,33 @@ export interface ResolvedPart {
 /** Has a part done elsewhere while this thread does the rest; undefined: nobody can. */
 export type Assist = (part: IndexPart) => Promise<ResolvedPart> | undefined
 
+export interface IngestHelp {
+  readonly assist?: Assist
+  /** Resolves when a pack that is still arriving has grown. */
+  readonly grown?: () => Promise<void>
+}
+
+const neverGrows = (): Promise<void> => Promise.reject(new Error('a pack that is whole is waited for'))
+
 /** Pointers of one push. */
 const maxPointers = 1_000_000
 
 /**
- * Indexes a spooled pack: every entry inflated, named and checked, deltas resolved, a thin pack completed out of `view` (only by what may
- * be relied on). The spool holds the completed pack afterwards.
+ * Indexes a spooled pack: every entry inflated, named and checked, deltas resolved, a thin pack completed out of the view (only by what may
+ * be relied on), which is opened once all of the pack is there. The spool holds the completed pack afterwards.
  * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled`
  */
 export async function ingestPack(
   spool: SpooledPack,
-  view: PackView,
+  openView: () => Promise<PackView>,
   limits: IndexLimits,
   options: WorkOptions,
-  assist?: Assist,
+  { assist, grown = neverGrows }: IngestHelp = {},
 ): Promise<IngestedPack> {
   const pointers: StagedPointer[] = []
   const indexer = new PackIndexer(limits, collectPointers(pointers))
-  await drive(indexer.scan(spool), options)
+  await drive(indexer.scan(spool), options, grown)
+  const view = await openView()
   await resolveWith(assist, indexer, spool, pointers, options)
   await completeThin(indexer, spool, view, limits, options)
   if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
@@ -116,9 +125,10 @@ function addPointer(pointers: StagedPointer[], pointer: StagedPointer): void {
   pointers.push(pointer)
 }
 
-async function drive(steps: Generator<Progress, void>, { slices, onProgress }: WorkOptions): Promise<void> {
+async function drive(steps: Generator<Progress | 'more', void>, { slices, onProgress }: WorkOptions, grown = neverGrows): Promise<void> {
   for (const progress of steps) {
-    onProgress?.(progress)
+    if (progress === 'more') await grown()
+    else onProgress?.(progress)
     const pause = slices.pause()
     if (pause) await pause
   }

@@ -9,7 +9,7 @@ import type { Keeper } from '../kept/keep.js'
 import type { BlobStore, FilePut, LocalFiles } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
 import { ByteBudget } from './byte-budget.js'
-import { checkPack, type CheckPack } from './check-pack.js'
+import { checkHere, type BeginCheck } from './check-pack.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
@@ -43,7 +43,7 @@ export interface PacksOptions {
   readonly tableBytes: number
   readonly limits?: Partial<IndexLimits>
   /** By default on this thread. */
-  readonly check?: CheckPack
+  readonly beginCheck?: BeginCheck
 }
 
 /** What one push may bring. */
@@ -70,7 +70,7 @@ export function createPacks(options: PacksOptions): Packs {
   const staging = {
     spool,
     publish: createPublishPack({ ...options, recent }),
-    check: options.check ?? checkPack,
+    beginCheck: options.beginCheck ?? checkHere,
     budget: new ByteBudget(ingestBytes),
     // One push alone leaves room for another.
     limits: { ...defaultLimits, cacheBytes: Math.floor(ingestBytes / 2), ...options.limits },

@@ -24,10 +24,10 @@ export interface Spool {
   /** Removes what earlier runs of this hub left. Only for who holds the data lock. */
   sweep(): Promise<void>
   /**
-   * Takes in a whole pack.
+   * Takes in a whole pack. `onGrowth` is called after every chunk of a pack that is in a file by then.
    * @throws ProtocolError `too-large`; HubError `storage-full`; whatever the chunks throw. Nothing is left behind then
    */
-  receive(updateId: string, chunks: AsyncIterable<Uint8Array>): Promise<SpooledPack>
+  receive(updateId: string, chunks: AsyncIterable<Uint8Array>, onGrowth?: OnGrowth): Promise<SpooledPack>
   /** Bytes held now. */
   readonly usedBytes: number
   /** Bytes that may still come. */
@@ -35,6 +35,8 @@ export interface Spool {
   /** Of this run of this hub. Whatever else lies there is removed as well when the hub starts again. */
   readonly directory: string
 }
+
+export type OnGrowth = (pack: SpooledPack) => void
 
 export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, memoryBytes = 1024 * 1024 }: SpoolOptions): Spool {
   const hubDirectory = join(directory, hubId)
@@ -56,7 +58,7 @@ export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, me
       return maxBytes - usedBytes
     },
     sweep: () => sweepBoots(hubDirectory, bootId),
-    async receive(updateId, chunks) {
+    async receive(updateId, chunks, onGrowth) {
       const pack = new SpooledPack({
         directory: bootDirectory,
         name: updateId,
@@ -67,7 +69,10 @@ export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, me
         },
       })
       try {
-        for await (const chunk of chunks) await pack.append(chunk)
+        for await (const chunk of chunks) {
+          await pack.append(chunk)
+          if (pack.path !== undefined) onGrowth?.(pack)
+        }
         return pack
       } catch (error) {
         await pack.dispose()
@@ -113,8 +118,8 @@ export interface SpoolState {
   /** Undefined: the pack is in `memory`. */
   readonly path: string | undefined
   readonly memory: Uint8Array | undefined
-  /** Of all that was received. */
-  readonly sha256: Uint8Array
+  /** Of all that was received; undefined while more is to come. */
+  readonly sha256: Uint8Array | undefined
 }
 
 /** One pack, in memory while it is small, else in a file. */
@@ -122,6 +127,9 @@ export class SpooledPack implements ByteSource {
   readonly #options: SpooledPackOptions
   readonly #sha256: Hash = createHash('sha256')
   #receivedSha256: Buffer | undefined
+  #whole = true
+  /** Of a pack that another thread owns. */
+  #room: { bytes: number } | undefined
   #completed: { readonly sha1: Buffer; readonly sha256: Buffer } | undefined
   /** In memory: capacity doubles, `#length` of it is used. */
   #memory: Buffer = Buffer.alloc(0)
@@ -136,27 +144,29 @@ export class SpooledPack implements ByteSource {
     this.#options = options
   }
 
-  /** The pack that `state` of another thread tells of, which may grow by `roomBytes`. `detach` or `dispose` ends it. */
-  static async reopen(state: SpoolState, roomBytes: number): Promise<SpooledPack> {
+  /** The pack that `state` of another thread tells of. It may be completed as far as `allow` allows. `detach` ends it. */
+  static async reopen(state: SpoolState): Promise<SpooledPack> {
     const { directory, name, memoryBytes, length, path, memory, sha256 } = state
-    let grown = 0
+    const room = { bytes: 0 }
     const reserve = (bytes: number): void => {
-      grown += bytes
-      if (grown > roomBytes) throw new ProtocolError('too-large', 'the pushes under way leave no room for the bases of this one, try again later')
+      room.bytes -= bytes
+      if (room.bytes < 0) throw new ProtocolError('too-large', 'the pushes under way leave no room for the bases of this one, try again later')
     }
-    const pack = new SpooledPack({ directory, name, memoryBytes, reserve, free: (bytes) => (grown -= bytes) })
+    const pack = new SpooledPack({ directory, name, memoryBytes, reserve, free: (bytes) => (room.bytes += bytes) })
+    pack.#room = room
     pack.#length = length
-    pack.#receivedSha256 = Buffer.from(sha256)
+    pack.#receivedSha256 = sha256 && Buffer.from(sha256)
+    pack.#whole = sha256 !== undefined
     if (path === undefined) pack.#memory = Buffer.from(memory!.buffer, memory!.byteOffset, memory!.length)
     else pack.#file = { path, handle: await open(path, 'r+') }
     return pack
   }
 
-  /** For another thread. What is received later is not in it. */
-  state(): SpoolState {
+  /** For another thread. `growing`: more is to come, which the other is told of as it does. */
+  state({ growing = false }: { readonly growing?: boolean } = {}): SpoolState {
     const { directory, name, memoryBytes } = this.#options
-    this.#receivedSha256 ??= this.#sha256.digest()
-    const sha256 = Uint8Array.from(this.#receivedSha256)
+    if (!growing) this.#receivedSha256 ??= this.#sha256.digest()
+    const sha256 = growing ? undefined : Uint8Array.from(this.#receivedSha256!)
     return { directory, name, memoryBytes, length: this.#length, path: this.path, memory: this.memory && Uint8Array.from(this.memory), sha256 }
   }
 
@@ -176,6 +186,24 @@ export class SpooledPack implements ByteSource {
     if (grown > 0) this.#options.reserve(grown, this.#length)
     else this.#options.free(-grown)
     this.#length = length
+  }
+
+  /** False while its owner receives more. */
+  get whole(): boolean {
+    return this.#whole
+  }
+
+  /** The owner has received more; with its hash, all there is. */
+  grow(length: number, sha256?: Uint8Array): void {
+    this.#length = length
+    if (sha256 === undefined) return
+    this.#receivedSha256 = Buffer.from(sha256)
+    this.#whole = true
+  }
+
+  /** By how much the pack may grow when it is completed. */
+  allow(bytes: number): void {
+    if (this.#room) this.#room.bytes = bytes
   }
 
   /** Closes the pack and leaves its bytes to the thread that owns them. */

@@ -5,7 +5,7 @@ import type { Oid } from '../../protocol/types.js'
 import type { NewPack } from '../db/packs.js'
 import type { ByteBudget } from './byte-budget.js'
 import { reliedOn } from './check-connections.js'
-import type { CheckPack } from './check-pack.js'
+import type { BeginCheck, PackCheck } from './check-pack.js'
 import type { IngestedPack } from './ingest.js'
 import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
 import type { PublishPack } from './publish.js'
@@ -32,7 +32,7 @@ export interface StageDependencies {
   /** Delta bases and windows of all ingests together. */
   readonly budget: ByteBudget
   readonly publish: PublishPack
-  readonly check: CheckPack
+  readonly beginCheck: BeginCheck
 }
 
 /** A pack up to this lives in the database. */
@@ -50,28 +50,66 @@ export async function stagePack(
   chunks: AsyncIterable<Uint8Array> | undefined,
   request: StageRequest,
 ): Promise<StagedRepoPack> {
-  const spooled = chunks && (await deps.spool.receive(request.updateId, chunks))
+  const ingest = new Ingest(deps, request)
+  let spooled: SpooledPack | undefined
   let snapshot: Snapshot | undefined
   try {
+    spooled = chunks && (await deps.spool.receive(request.updateId, chunks, (pack) => ingest.follow(pack)))
     snapshot = await request.open()
-    const ingested = spooled && (await ingest(deps, spooled, snapshot, request))
+    const ingested = spooled && (await ingest.finish(spooled, snapshot))
     return new Staged(deps.publish, snapshot, request, spooled, ingested)
   } catch (error) {
     snapshot?.release()
     await spooled?.dispose()
     throw error
+  } finally {
+    ingest.end()
   }
 }
 
-async function ingest(deps: StageDependencies, spooled: SpooledPack, snapshot: Snapshot, request: StageRequest): Promise<IngestedPack | undefined> {
-  const { slices, signal, onProgress } = request
-  // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
-  const cacheBytes = Math.min(deps.limits.cacheBytes, spooled.length * 100)
-  const leave = await deps.budget.reserve(cacheBytes + windowBytes, signal)
-  try {
-    return await deps.check(spooled, snapshot, { ...deps.limits, cacheBytes }, { slices, ...(onProgress ? { onProgress } : {}) })
-  } finally {
-    leave()
+/** The check of one pack. It begins while the pack arrives if there is memory for it at once, else when it is there and its turn has come. */
+class Ingest {
+  readonly #deps: StageDependencies
+  readonly #request: StageRequest
+  #check: PackCheck | undefined
+  #leave: (() => void) | undefined
+  #triedEarly = false
+
+  constructor(deps: StageDependencies, request: StageRequest) {
+    this.#deps = deps
+    this.#request = request
+  }
+
+  follow(spooled: SpooledPack): void {
+    const { budget, limits } = this.#deps
+    if (!this.#triedEarly) {
+      this.#triedEarly = true
+      this.#leave = budget.tryReserve(limits.cacheBytes + windowBytes)
+      if (this.#leave) this.#begin(spooled, limits, true)
+    }
+    this.#check?.grew()
+  }
+
+  /** Undefined: the pack is empty. */
+  async finish(spooled: SpooledPack, snapshot: Snapshot): Promise<IngestedPack | undefined> {
+    const { budget, limits } = this.#deps
+    if (!this.#check) {
+      // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
+      const cacheBytes = Math.min(limits.cacheBytes, spooled.length * 100)
+      this.#leave = await budget.reserve(cacheBytes + windowBytes, this.#request.signal)
+      this.#begin(spooled, { ...limits, cacheBytes }, false)
+    }
+    return this.#check!.finish(snapshot)
+  }
+
+  end(): void {
+    this.#check?.abandon()
+    this.#leave?.()
+  }
+
+  #begin(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {
+    const { slices, onProgress } = this.#request
+    this.#check = this.#deps.beginCheck(spooled, limits, { growing, slices, ...(onProgress ? { onProgress } : {}) })
   }
 }
 

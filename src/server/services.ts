@@ -123,7 +123,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
     const workers = new PackWorkers({ size: config.workers })
     const jobs = createPackJobs(workers, spool)
     const packs = createPacks({
-      check: jobs.check,
+      beginCheck: jobs.beginCheck,
       db,
       store,
       files: store,

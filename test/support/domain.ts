@@ -75,7 +75,7 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     spool,
     ingestBytes: 64 * 2 ** 20,
     tableBytes: 64 * 2 ** 20,
-    ...(jobs ? { check: jobs.check } : {}),
+    ...(jobs ? { beginCheck: jobs.beginCheck } : {}),
     ...options,
   })
   t.teardown(() => packs.close())

@@ -8,13 +8,7 @@ import type { SpoolState } from '../spool.js'
 
 /** What a worker can be asked to do. Everything in it can be cloned: paths and shared memory, never descriptors. */
 export type Job =
-  | {
-      readonly kind: 'index'
-      readonly snapshot: SnapshotMessage
-      readonly spool: SpoolState
-      readonly roomBytes: number
-      readonly limits: IndexLimits
-    }
+  | { readonly kind: 'index'; readonly spool: SpoolState; readonly limits: IndexLimits }
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
@@ -35,9 +29,14 @@ export type FromWorker =
   | { readonly kind: 'done'; readonly result: JobResult }
   | { readonly kind: 'failed'; readonly error: ErrorMessage }
 
-/** To a worker, about one job: a chunk was read and its buffer comes back; what another thread did for it; or look whether to stop. */
+/**
+ * To a worker, about one job: a chunk was read and its buffer comes back; a pack has grown, or is all there with what it is checked against;
+ * what another thread did for it; or look whether to stop.
+ */
 export type ToWorker =
   | { readonly kind: 'credit'; readonly buffer: ArrayBuffer }
+  | { readonly kind: 'grew'; readonly length: number }
+  | { readonly kind: 'arrived'; readonly spool: SpoolState; readonly snapshot: SnapshotMessage; readonly roomBytes: number }
   | { readonly kind: 'assisted'; readonly part: ResolvedPart }
   | { readonly kind: 'unassisted'; readonly error: ErrorMessage }
   | { readonly kind: 'wake' }

@@ -1,40 +1,57 @@
 import type { AnswerPack, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
-import type { CheckPack } from '../check-pack.js'
+import type { BeginCheck } from '../check-pack.js'
+import type { IngestedPack } from '../ingest.js'
 import type { Snapshot } from '../snapshot.js'
 import type { Spool } from '../spool.js'
+import type { IndexedPack } from './messages.js'
 import type { PackWorkers } from './pool.js'
+
+/** A thread that follows a pack as it arrives is told when there is this much more. */
+const growthBytes = 256 * 1024
 
 /** The same work as on the main thread, done in others. The views must be snapshots. */
 export interface PackJobs {
-  readonly check: CheckPack
+  readonly beginCheck: BeginCheck
   readonly answer: AnswerPack
   readonly reaches: Reaches
 }
 
 export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
   return {
-    async check(spooled, view, limits, options) {
-      const { pack, spool: state } = await workers.run(
-        { kind: 'index', snapshot: (view as Snapshot).toMessage(), spool: spooled.state(), roomBytes: spool.roomBytes, limits },
-        options,
-      )
-      await spooled.adopt(state)
-      if (!pack) return undefined
-      const { tbl, sha1, sha256, idx, rev, roots, externals, expected, ...rest } = pack
+    beginCheck(spooled, limits, { growing, ...options }) {
+      const job = workers.open({ kind: 'index', spool: spooled.state({ growing }), limits }, options)
+      let told = spooled.length
       return {
-        ...rest,
-        sha1: bufferOf(sha1),
-        sha256: bufferOf(sha256),
-        idx: bufferOf(idx),
-        rev: bufferOf(rev),
-        table: ObjectTable.openChecked(tbl),
-        connections: { roots, externals, expected, special: [] },
+        grew() {
+          if (spooled.length - told < growthBytes) return
+          told = spooled.length
+          job.say({ kind: 'grew', length: told })
+        },
+        async finish(view) {
+          job.say({ kind: 'arrived', spool: spooled.state(), snapshot: (view as Snapshot).toMessage(), roomBytes: spool.roomBytes })
+          const { pack, spool: state } = await job.result()
+          await spooled.adopt(state)
+          return pack && unpacked(pack)
+        },
+        abandon: () => job.abandon(),
       }
     },
     answer: (view, request, options) => workers.stream({ kind: 'enumerate', snapshot: (view as Snapshot).toMessage(), request }, options),
     reaches: async (view, wants, haves, options) =>
       (await workers.run({ kind: 'reach', snapshot: (view as Snapshot).toMessage(), wants, haves }, options)).reached,
+  }
+}
+
+function unpacked({ tbl, sha1, sha256, idx, rev, roots, externals, expected, ...rest }: IndexedPack): IngestedPack {
+  return {
+    ...rest,
+    sha1: bufferOf(sha1),
+    sha256: bufferOf(sha256),
+    idx: bufferOf(idx),
+    rev: bufferOf(rev),
+    table: ObjectTable.openChecked(tbl),
+    connections: { roots, externals, expected, special: [] },
   }
 }
 

@@ -10,6 +10,13 @@ export interface PackWorkersOptions {
   readonly size: number
 }
 
+export interface OpenJob<K extends Job['kind']> {
+  say(message: ToWorker): void
+  /** @throws what the job throws */
+  result(): Promise<Extract<JobResult, { kind: K }>>
+  abandon(): void
+}
+
 interface Thread {
   readonly worker: Worker
   readonly jobs: Set<RunningJob>
@@ -35,14 +42,25 @@ export class PackWorkers {
    * @throws what the job throws; ProtocolError `cancelled` once `slices.signal` aborts; HubError `unavailable` when the thread dies
    */
   async run<K extends Job['kind']>(job: Extract<Job, { kind: K }>, options: WorkOptions): Promise<Extract<JobResult, { kind: K }>> {
+    return this.open(job, options).result()
+  }
+
+  /** The same for a job that is told more while it runs. To be ended by `result` or `abandon`. */
+  open<K extends Job['kind']>(job: Extract<Job, { kind: K }>, options: WorkOptions): OpenJob<K> {
     const running = this.#start(job, options)
-    try {
-      for (;;) {
-        const message = await running.next()
-        if (message.kind === 'done') return message.result as Extract<JobResult, { kind: K }>
-      }
-    } finally {
-      running.end()
+    return {
+      say: (message) => running.say(message),
+      abandon: () => running.end(),
+      async result() {
+        try {
+          for (;;) {
+            const message = await running.next()
+            if (message.kind === 'done') return message.result as Extract<JobResult, { kind: K }>
+          }
+        } finally {
+          running.end()
+        }
+      },
     }
   }
 
@@ -156,6 +174,10 @@ class RunningJob {
         this.#wake = resolve
       })
     }
+  }
+
+  say(message: ToWorker): void {
+    this.#port?.postMessage(message)
   }
 
   giveBack(buffer: ArrayBuffer): void {

@@ -33,32 +33,40 @@ if (process.platform === 'linux') {
 parentPort!.on('message', (start: JobStart) => void runJob(start))
 
 async function runJob({ job, port, cancel }: JobStart): Promise<void> {
-  const send = (message: FromWorker, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(message, transfer)
-  let view: PackView | undefined
+  const send = (message: FromWorker): void => port.postMessage(message)
   try {
     const options: WorkOptions = { slices: createJobSlices(cancel), onProgress: throttled((progress) => send({ kind: 'progress', progress })) }
-    if (job.kind !== 'resolve') view = snapshotFromMessage(job.snapshot, files)
-    const result = job.kind === 'resolve' ? await resolve(job, options) : await carryOut(job, view!, options, port)
-    send({ kind: 'done', result })
+    send({ kind: 'done', result: await carryOut(job, options, port) })
   } catch (error) {
     send({ kind: 'failed', error: encodeError(error) })
   } finally {
-    view?.release()
     port.close()
   }
 }
 
-async function carryOut(job: Exclude<Job, { kind: 'resolve' }>, view: PackView, options: WorkOptions, port: MessagePort): Promise<JobResult> {
-  if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
-  if (job.kind === 'enumerate') {
+async function carryOut(job: Job, options: WorkOptions, port: MessagePort): Promise<JobResult> {
+  if (job.kind === 'index') return index(job, options, port)
+  if (job.kind === 'resolve') return resolve(job, options)
+  const view = snapshotFromMessage(job.snapshot, files)
+  try {
+    if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
     await sendChunks(answerPack(view, job.request, options), options.slices, port)
     return { kind: 'enumerate' }
+  } finally {
+    view.release()
   }
-  const spool = await SpooledPack.reopen(job.spool, job.roomBytes)
+}
+
+/** Checks a pack that may still be arriving. Its owner removes the spool. */
+async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions, port: MessagePort): Promise<JobResult> {
+  const spool = await SpooledPack.reopen(job.spool)
+  const arrival = new Arrival(spool, port, options.slices)
   try {
-    const pack = await checkPack(spool, view, job.limits, options, (part) => askForHelp(part, job.spool, port))
+    const pack = await checkPack(spool, () => arrival.view(), job.limits, options, {
+      grown: () => arrival.growth(),
+      assist: (part) => askForHelp(part, spool.state(), port),
+    })
     const state = spool.state()
-    await spool.detach()
     const { table, connections, ...rest } = pack ?? {}
     return {
       kind: 'index',
@@ -66,14 +74,71 @@ async function carryOut(job: Exclude<Job, { kind: 'resolve' }>, view: PackView, 
       pack: table && connections && ({ ...rest, tbl: table.bytes, ...withoutSpecial(connections) } as IndexedPack),
     }
   } catch (error) {
-    await spool.dispose()
+    // A file that was made here has no other owner.
+    if (job.spool.path === undefined) await spool.dispose()
     throw error
+  } finally {
+    arrival.end()
+    await spool.detach()
+  }
+}
+
+/** What the owner of a pack says while it arrives. */
+class Arrival {
+  readonly #spool: SpooledPack
+  readonly #port: MessagePort
+  readonly #slices: Slices
+  #view: PackView | undefined
+  #news = false
+  #wake = (): void => {}
+
+  constructor(spool: SpooledPack, port: MessagePort, slices: Slices) {
+    this.#spool = spool
+    this.#port = port
+    this.#slices = slices
+    port.on('message', this.#onMessage)
+  }
+
+  /** Resolves when something was said since it was last asked. @throws ProtocolError `cancelled` */
+  async growth(): Promise<void> {
+    while (!this.#news) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+      await this.#slices.pause()
+    }
+    this.#news = false
+  }
+
+  /** The repository as it stood when the last byte had arrived. @throws ProtocolError `cancelled` */
+  async view(): Promise<PackView> {
+    while (!this.#view) await this.growth()
+    return this.#view
+  }
+
+  end(): void {
+    this.#port.off('message', this.#onMessage)
+    this.#view?.release()
+  }
+
+  readonly #onMessage = (message: ToWorker): void => {
+    if (message.kind === 'grew') {
+      this.#spool.grow(message.length)
+    } else if (message.kind === 'arrived') {
+      this.#spool.grow(message.spool.length, message.spool.sha256)
+      this.#spool.allow(message.roomBytes)
+      this.#view = snapshotFromMessage(message.snapshot, files)
+    } else if (message.kind !== 'wake') {
+      return
+    }
+    this.#news = true
+    this.#wake()
   }
 }
 
 /** Half of an index job that another thread does. */
 async function resolve({ part, spool: state }: Extract<Job, { kind: 'resolve' }>, options: WorkOptions): Promise<JobResult> {
-  const spool = await SpooledPack.reopen(state, 0)
+  const spool = await SpooledPack.reopen(state)
   try {
     return { kind: 'resolve', part: await resolvePart(part, spool, options) }
   } finally {
