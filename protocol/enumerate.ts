@@ -1,22 +1,13 @@
+import { CommitColumns } from './commit-columns.js'
 import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
 import { History } from './history.js'
+import { objectBits } from './object-bits.js'
 import type { Entry, PackRequest, PackView, WorkOptions } from './ports.js'
 import { PriorityQueue } from './priority-queue.js'
+import { TreeEdges } from './tree-edges.js'
 import { TreeWalk } from './tree-walk.js'
 import { objectTypes, type Oid } from './types.js'
-
-/** What an object is found to be. */
-export const objectBits = {
-  /** To be sent. */
-  included: 1,
-  /** The client has it, and all it refers to. */
-  had: 2,
-  /** Came up in the walk over the commits. */
-  seen: 4,
-  /** Stands in the queue of that walk. */
-  queued: 8,
-} as const
 
 /** The objects of an answer, each once by name. */
 export interface ObjectSet {
@@ -33,6 +24,9 @@ export interface ObjectSet {
 
 /** Commits that are looked at beyond the point where all seem to be had: some clocks are wrong. */
 const slop = 5
+
+/** Up to here a fetch costs what its commits changed; beyond, a walk of all the client has is cheaper, and nothing had is sent. */
+const fewCommits = 250
 
 /**
  * Everything reachable from the wants and not from the haves. Something the client has may be among it; nothing is left out that it needs.
@@ -53,14 +47,17 @@ class Enumeration {
   readonly #options: WorkOptions
   readonly #history: History
   readonly #marks: EntryMarks
-  readonly #queue = new PriorityQueue<Entry>()
+  /** What the walk over the commits came upon; the queue holds its numbers. */
+  readonly #known = new CommitColumns()
+  readonly #queue = new PriorityQueue<number>()
   /** Queued commits that are not had. */
   #open = 0
+  /** Numbers of commits that were not had when they came up. */
   readonly #found = new EntryList()
   readonly #commits = new EntryList()
   readonly #tags = new EntryList()
-  readonly #edges = new EntryList()
-  readonly #wantedTrees = new EntryList()
+  readonly #hadTrees = new EntryList()
+  readonly #sentTrees = new EntryList()
   readonly #walk: TreeWalk
 
   constructor(view: PackView, options: WorkOptions) {
@@ -68,9 +65,7 @@ class Enumeration {
     this.#options = options
     this.#history = new History(view, options.slices)
     this.#marks = new EntryMarks(view)
-    this.#walk = new TreeWalk(this.#history, this.#marks, (done) =>
-      options.onProgress?.({ title: 'Enumerating objects', done: done + this.#commits.length, total: 0 }),
-    )
+    this.#walk = new TreeWalk(this.#history, this.#marks, (done) => this.#report(done + this.#commits.length))
   }
 
   async want(oid: Oid): Promise<void> {
@@ -80,9 +75,10 @@ class Enumeration {
       entry = await this.#history.tagTarget(entry)
     }
     const type = this.#view.typeOf(entry)
-    if (type === objectTypes.commit) await this.#enqueue(entry, 0)
-    else if (type === objectTypes.tree) this.#wantedTrees.push(entry)
+    if (type === objectTypes.commit) await this.#enqueue(entry)
+    else if (type === objectTypes.tree) this.#sentTrees.push(entry)
     else this.#walk.includeBlob(entry)
+    await this.#pause()
   }
 
   async have(oid: Oid): Promise<void> {
@@ -93,67 +89,68 @@ class Enumeration {
     }
     if (entry === -1) return
     const type = this.#view.typeOf(entry)
-    if (type === objectTypes.commit) await this.#enqueue(entry, objectBits.had)
-    else if (type === objectTypes.tree) await this.#walk.markHad(entry)
+    if (type === objectTypes.commit) await this.#markHad(entry)
+    else if (type === objectTypes.tree) this.#hadTrees.push(entry)
     else this.#marks.add(entry, objectBits.had)
+    await this.#pause()
   }
 
   /** Newest first, until all that is left is had; then what was found and turned out to be had is left out again. */
   async walkCommits(): Promise<void> {
     const marks = this.#marks
+    const known = this.#known
     let left = slop
     let oldestFound = Number.POSITIVE_INFINITY
-    for (let entry = this.#queue.pop(); entry !== undefined; entry = this.#queue.pop()) {
+    for (let commit = this.#queue.pop(); commit !== undefined; commit = this.#queue.pop()) {
       const pause = this.#options.slices.pause()
       if (pause) await pause
-      const { parents, seconds } = await this.#history.commit(entry)
+      const entry = known.entryOf(commit)
       marks.add(entry, objectBits.seen)
-      const had = (marks.get(entry) & objectBits.had) !== 0
-      if (had) {
+      // A copy: what is enqueued is added to the columns.
+      const parents = known.parentsOf(commit).slice()
+      if (marks.get(entry) & objectBits.had) {
         for (const parent of parents) await this.#markHad(parent)
       } else {
         this.#open -= 1
-        oldestFound = seconds
-        this.#found.push(entry)
-        for (const parent of parents) await this.#enqueue(parent, 0)
-        if (this.#found.length % 1024 === 0) this.#options.onProgress?.({ title: 'Enumerating objects', done: this.#found.length, total: 0 })
+        oldestFound = known.secondsOf(commit)
+        this.#found.push(commit)
+        for (const parent of parents) await this.#enqueue(parent)
+        if (this.#found.length % 1024 === 0) this.#report(this.#found.length)
       }
       if (this.#open > 0 || -this.#queue.lowestKey >= oldestFound) left = slop
       else if (--left < 0) break
     }
-    for (const entry of this.#found.view()) {
-      if (marks.get(entry) & objectBits.had) continue
-      marks.add(entry, objectBits.included)
-      this.#commits.push(entry)
+    for (const commit of this.#found.view()) await this.#include(commit)
+  }
+
+  /** A commit that was found, unless it turned out to be had; its tree, and where the client's part begins. */
+  async #include(commit: number): Promise<void> {
+    const entry = this.#known.entryOf(commit)
+    if (this.#marks.get(entry) & objectBits.had) return
+    this.#marks.add(entry, objectBits.included)
+    this.#commits.push(entry)
+    this.#sentTrees.push(this.#history.tree(this.#known.treeOf(commit), entry))
+    for (const parent of this.#known.parentsOf(commit)) {
+      if ((this.#marks.get(parent) & (objectBits.had | objectBits.edge)) !== objectBits.had) continue
+      this.#marks.add(parent, objectBits.edge)
+      const { tree } = await this.#history.commit(parent)
+      if (tree !== -1) this.#hadTrees.push(tree)
+      await this.#pause()
     }
   }
 
   /** What the edge of the haves holds is had; the rest of the trees is not. */
   async walkTrees(): Promise<void> {
-    const history = this.#history
-    const commits = this.#commits.view()
-    const edges = new EntryMarks(this.#view)
-    for (const entry of commits) {
-      for (const parent of (await history.commit(entry)).parents) {
-        if (!(this.#marks.get(parent) & objectBits.had) || edges.get(parent)) continue
-        edges.add(parent, 1)
-        this.#edges.push(parent)
-      }
-      const pause = this.#options.slices.pause()
-      if (pause) await pause
-    }
-    for (const entry of this.#edges.view()) {
-      const { tree } = await history.commit(entry)
-      if (tree !== -1) await this.#walk.markHad(tree)
-    }
-    for (const entry of commits) await this.#walk.include(history.tree((await history.commit(entry)).tree, entry))
-    for (const entry of this.#wantedTrees.view()) await this.#walk.include(entry)
+    if (this.#commits.length <= fewCommits) await new TreeEdges(this.#history, this.#marks).mark(this.#hadTrees, this.#sentTrees)
+    else await this.#walk.markHad(this.#hadTrees)
+    await this.#walk.include(this.#sentTrees)
   }
 
   /** Tags of what is sent come with it. */
   async includeTags(): Promise<void> {
     const history = this.#history
     for (const { oid, peeled } of this.#view.refs.list) {
+      await this.#pause()
       if (peeled === undefined) continue
       const target = history.find(peeled)
       if (target === -1 || !(this.#marks.get(target) & objectBits.included)) continue
@@ -166,7 +163,7 @@ class Enumeration {
     trees.sort()
     blobs.sort()
     const count = this.#commits.length + this.#tags.length + trees.length + blobs.length
-    this.#options.onProgress?.({ title: 'Enumerating objects', done: count, total: 0 })
+    this.#report(count)
     return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks }
   }
 
@@ -176,12 +173,12 @@ class Enumeration {
     this.#tags.push(entry)
   }
 
-  async #enqueue(entry: Entry, bits: number): Promise<void> {
-    if (bits & objectBits.had) return this.#markHad(entry)
+  async #enqueue(entry: Entry): Promise<void> {
     if (this.#marks.get(entry) & objectBits.queued) return
     this.#marks.add(entry, objectBits.queued)
     if (!(this.#marks.get(entry) & objectBits.had)) this.#open += 1
-    this.#queue.push(-(await this.#history.commit(entry)).seconds, entry)
+    const commit = this.#known.add(entry, await this.#history.commit(entry))
+    this.#queue.push(-this.#known.secondsOf(commit), commit)
   }
 
   /** The commit is had, and so is what is known of its ancestors; the rest of them follows in the walk. */
@@ -195,11 +192,20 @@ class Enumeration {
       marks.add(entry, objectBits.had)
       if (bits & objectBits.seen) {
         for (const parent of (await this.#history.commit(entry)).parents) stack.push(parent)
+        await this.#pause()
       } else if (bits & objectBits.queued) {
         this.#open -= 1
       } else {
-        await this.#enqueue(entry, 0)
+        await this.#enqueue(entry)
       }
     }
+  }
+
+  #report(done: number): void {
+    this.#options.onProgress?.({ title: 'Enumerating objects', done, total: 0 })
+  }
+
+  #pause(): Promise<void> | undefined {
+    return this.#options.slices.pause()
   }
 }

@@ -2,26 +2,31 @@ import { EntryList } from './entry-list.js'
 import type { EntryMarks } from './entry-marks.js'
 import { ProtocolError } from './errors.js'
 import type { History } from './history.js'
+import { objectBits } from './object-bits.js'
 import { eachTreeEntry } from './objects/tree.js'
 import { oidFromBytes } from './oid.js'
 import type { Entry } from './ports.js'
 import { RecentOids } from './recent-oids.js'
+import { objectTypes } from './types.js'
 
-const included = 1
-const had = 2
+const { included, had } = objectBits
 /** A submodule's commit lives in another repository. */
 const gitlink = 0o160000
 const directory = 0o40000
 const kindMask = 0o170000
 
-/** Takes in trees with everything below them, each object once, however deep and however often it is named. */
+/**
+ * Takes in trees with everything below them, each object once, however deep and however often it is named. Level by level, and each level
+ * in pack order: so reading runs along the pack, and what a tree is a delta of has mostly just been read.
+ */
 export class TreeWalk {
   readonly trees = new EntryList()
   readonly blobs = new EntryList()
   readonly #history: History
   readonly #marks: EntryMarks
   readonly #onCount: (done: number) => void
-  readonly #pending = new EntryList()
+  /** Trees that were taken and not looked into: the next level. */
+  #pending = new EntryList()
   /** Names that were dealt with, by either walk. */
   readonly #recent = new RecentOids()
   readonly #oid = new Uint8Array(20)
@@ -32,45 +37,57 @@ export class TreeWalk {
     this.#onCount = onCount
   }
 
-  /** To be sent: the tree and what is below it, as far as it is not had. @throws ProtocolError `corrupt` */
-  async include(tree: Entry): Promise<void> {
-    await this.#walk(tree, included)
+  /** The client has these trees and what is below them. To be called before anything is included. @throws ProtocolError `corrupt` */
+  async markHad(trees: EntryList): Promise<void> {
+    await this.#walk(trees, had)
+  }
+
+  /** To be sent: these trees and what is below them, as far as it is not had. @throws ProtocolError `corrupt` */
+  async include(trees: EntryList): Promise<void> {
+    await this.#walk(trees, included)
   }
 
   includeBlob(blob: Entry): void {
     this.#take(blob, included, false)
   }
 
-  /** The client has the tree and what is below it. To be called before anything is included. */
-  async markHad(tree: Entry): Promise<void> {
-    await this.#walk(tree, had)
-  }
-
-  async #walk(root: Entry, bit: number): Promise<void> {
+  async #walk(roots: EntryList, bit: number): Promise<void> {
     const { reader, slices } = this.#history
-    if (!this.#take(root, bit, true)) return
-    for (let tree = this.#pending.pop(); tree !== undefined; tree = this.#pending.pop()) {
-      const { data } = reader.readNow(tree) ?? (await reader.read(tree))
-      eachTreeEntry(data, (mode, _nameStart, _nameEnd, at) => {
-        const kind = mode & kindMask
-        if (kind === gitlink || this.#recent.note(data, at)) return
-        const entry = this.#find(data, at)
-        if (entry !== -1) this.#take(entry, bit, kind === directory)
-        else if (bit === included) throw new ProtocolError('corrupt', `object ${oidFromBytes(data, at)} is missing`)
-      })
-      const pause = slices.pause()
-      if (pause) await pause
+    for (const root of roots.view()) this.#take(root, bit, true)
+    while (this.#pending.length > 0) {
+      const level = this.#pending
+      this.#pending = new EntryList()
+      level.sort()
+      for (const tree of level.view()) {
+        const { data } = reader.readNow(tree) ?? (await reader.read(tree))
+        this.#takeEntries(data, bit)
+        const pause = slices.pause()
+        if (pause) await pause
+      }
+      this.#onCount(this.trees.length + this.blobs.length)
     }
-    this.#onCount(this.trees.length + this.blobs.length)
   }
 
-  /** False: it was taken before. */
-  #take(entry: Entry, bit: number, isTree: boolean): boolean {
-    if (this.#marks.get(entry) & (included | had)) return false
+  #takeEntries(tree: Uint8Array, bit: number): void {
+    eachTreeEntry(tree, (mode, _nameStart, _nameEnd, at) => {
+      const kind = mode & kindMask
+      if (kind === gitlink || this.#recent.note(tree, at)) return
+      const entry = this.#find(tree, at)
+      const isTree = kind === directory
+      if (entry !== -1) this.#take(entry, bit, isTree)
+      else if (bit === included) throw new ProtocolError('corrupt', `object ${oidFromBytes(tree, at)} is missing`)
+    })
+  }
+
+  /** An entry that is taken already stays what it is. */
+  #take(entry: Entry, bit: number, isTree: boolean): void {
+    if (this.#marks.get(entry) & (included | had)) return
+    const { view } = this.#history
+    if (view.typeOf(entry) !== (isTree ? objectTypes.tree : objectTypes.blob))
+      throw new ProtocolError('corrupt', `object ${this.#history.oidOf(entry)} is not a ${isTree ? 'tree' : 'blob'}`)
     this.#marks.add(entry, bit)
     if (isTree) this.#pending.push(entry)
     if (bit === included) (isTree ? this.trees : this.blobs).push(entry)
-    return true
   }
 
   #find(bytes: Uint8Array, at: number): Entry {

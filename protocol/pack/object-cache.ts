@@ -3,40 +3,42 @@ import type { Entry } from '../ports.js'
 /** What an object costs beside its bytes. */
 const overheadBytes = 128
 
-/** Objects used lately, up to a number of bytes. What is handed out is shared: nobody writes to it. */
+/**
+ * Objects used lately, up to a number of bytes. What is handed out is shared: nobody writes to it. Two generations, because a Map that
+ * gives up its oldest one by one is slow: when the young fill their half, the old ones go and the young are the old.
+ */
 export class ObjectCache {
-  readonly #maxBytes: number
-  readonly #objects = new Map<Entry, Uint8Array>()
-  #bytes = 0
+  readonly #halfBytes: number
+  #young = new Map<Entry, Uint8Array>()
+  #old = new Map<Entry, Uint8Array>()
+  #youngBytes = 0
 
   constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes
+    this.#halfBytes = maxBytes / 2
   }
 
   get(entry: Entry): Uint8Array | undefined {
-    const data = this.#objects.get(entry)
-    if (!data) return undefined
-    // A Map keeps the order of insertion: the longest unused comes first.
-    this.#objects.delete(entry)
-    this.#objects.set(entry, data)
-    return data
+    const young = this.#young.get(entry)
+    if (young) return young
+    const old = this.#old.get(entry)
+    if (old) this.put(entry, old)
+    return old
   }
 
   has(entry: Entry): boolean {
-    return this.#objects.has(entry)
+    return this.#young.has(entry) || this.#old.has(entry)
   }
 
-  /** Keeps an object that is not here yet, unless it would fill half of the cache by itself. */
+  /** Keeps an object that is not among the young, unless it would fill half of the cache by itself. */
   put(entry: Entry, data: Uint8Array): void {
     const cost = data.length + overheadBytes
-    if (cost > this.#maxBytes / 2) return
-    this.#objects.set(entry, data)
-    this.#bytes += cost
-    if (this.#bytes <= this.#maxBytes) return
-    for (const [oldest, { length }] of this.#objects) {
-      this.#objects.delete(oldest)
-      this.#bytes -= length + overheadBytes
-      if (this.#bytes <= this.#maxBytes) return
+    if (cost > this.#halfBytes) return
+    if (this.#youngBytes + cost > this.#halfBytes) {
+      this.#old = this.#young
+      this.#young = new Map()
+      this.#youngBytes = 0
     }
+    this.#young.set(entry, data)
+    this.#youngBytes += cost
   }
 }

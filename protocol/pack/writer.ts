@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { deflateSync } from 'node:zlib'
+import { deflate, deflateSync } from 'node:zlib'
 import type { EntryList } from '../entry-list.js'
-import { enumerateObjects, objectBits, type ObjectSet } from '../enumerate.js'
+import { enumerateObjects, type ObjectSet } from '../enumerate.js'
 import { ProtocolError } from '../errors.js'
+import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
 import type { ObjectType } from '../types.js'
@@ -10,6 +11,13 @@ import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
 import { ReadWindow, windowBytes } from './read-window.js'
+
+/** Larger objects are compressed beside this thread, bytes. */
+const largeBytes = 256 * 1024
+
+function deflateBeside(data: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve, reject) => deflate(data, (error, deflated) => (error ? reject(error) : resolve(deflated))))
+}
 
 /**
  * The pack that answers a fetch. Stored entries are copied as they are, compressed bytes and deltas; only what refers to a base is written
@@ -32,7 +40,7 @@ class PackWriter {
   readonly #reader: ObjectReader
   /** By pack and rank: where an object stands in the output; 0: nowhere yet. */
   readonly #positions: (Float64Array | undefined)[]
-  readonly #oid = new Uint8Array(20)
+  readonly #oid = Buffer.alloc(20)
 
   constructor(view: PackView, request: PackRequest, objects: ObjectSet, options: WorkOptions) {
     this.#view = view
@@ -59,7 +67,7 @@ class PackWriter {
     for (const entry of entries) {
       if (this.#positionOf(entry) !== 0) continue
       this.#chainOf(entry, chain)
-      for (let next = chain.pop(); next !== undefined; next = chain.pop()) yield* this.#writeEntry(next, chain)
+      for (let next = chain.pop(); next !== undefined; next = chain.pop()) yield* this.#writeEntry(next)
       const pause = slices.pause()
       if (pause) await pause
     }
@@ -68,61 +76,37 @@ class PackWriter {
   /** The entry, and before it the bases it needs that are not written yet: the last is to be written first. */
   #chainOf(entry: Entry, chain: Entry[]): void {
     chain.push(entry)
-    if (!this.#request.ofsDelta) return
-    for (let base = this.#sentBase(entry); base !== -1 && this.#positionOf(base) === 0; base = this.#sentBase(base)) {
+    for (let base = this.#baseOf(entry); this.#is(base, objectBits.included) && this.#positionOf(base) === 0; base = this.#baseOf(base)) {
       // Copies in several packs can lean on each other: then one of them goes whole.
       if (chain.includes(base)) return
       chain.push(base)
     }
   }
 
-  /** The base of a stored delta as the entry that is sent for it; -1: there is none, or it is not sent. */
-  #sentBase(entry: Entry): Entry {
-    const base = this.#canonicalBase(entry)
-    return base !== -1 && this.#objects.marks.get(base) & objectBits.included ? base : -1
-  }
-
-  /** The one entry by which the base's object goes, whatever pack the delta stands in. */
-  #canonicalBase(entry: Entry): Entry {
+  /** The base of a stored delta as the one entry by which that object is found, whatever pack the delta stands in; -1: there is none. */
+  #baseOf(entry: Entry): Entry {
     const base = this.#view.baseOf(entry)
-    if (base === -1) return -1
-    this.#view.oidOf(base, this.#oid)
-    return this.#view.find(this.#oid, 'read')
+    // What is marked was found by its name before.
+    if (base === -1 || this.#objects.marks.get(base) !== 0) return base
+    return this.#view.find(this.#nameOf(base), 'read')
   }
 
-  async *#writeEntry(entry: Entry, waiting: readonly Entry[]): AsyncGenerator<Uint8Array> {
-    if (this.#positionOf(entry) !== 0) return
-    const base = this.#canonicalBase(entry)
+  #is(entry: Entry, bit: number): boolean {
+    return entry !== -1 && (this.#objects.marks.get(entry) & bit) !== 0
+  }
+
+  async *#writeEntry(entry: Entry): AsyncGenerator<Uint8Array> {
+    const base = this.#baseOf(entry)
+    const basePosition = base === -1 ? 0 : this.#positionOf(base)
     if (base === -1) {
       yield* this.#copy(entry, () => encodeEntryHeader(this.#view.typeOf(entry), this.#view.sizeOf(entry)))
-      return
-    }
-    const { included, had } = objectBits
-    const bits = this.#objects.marks.get(base)
-    const basePosition = this.#positionOf(base)
-    if (bits & included && this.#request.ofsDelta && basePosition !== 0) {
+    } else if (basePosition !== 0 && this.#request.ofsDelta) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(6, size), encodeOfsDistance(this.#output.position - basePosition)]))
-    } else if ((bits & included && !waiting.includes(base) && !this.#leadsBack(entry, base)) || (bits & had && this.#request.thinPack)) {
-      this.#view.oidOf(base, this.#oid)
-      yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#oid]))
+    } else if (basePosition !== 0 || (this.#request.thinPack && this.#is(base, objectBits.had))) {
+      yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#nameOf(base)]))
     } else {
       yield* this.#writeWhole(entry)
     }
-  }
-
-  /** Without OFS_DELTA nothing is put in order, so a ring of copies must be found by following it. */
-  #leadsBack(entry: Entry, base: Entry): boolean {
-    const seen = new Set<Entry>([entry])
-    for (let at = base; at !== -1; at = this.#sentBase(at)) {
-      if (seen.has(at)) return true
-      if (this.#positionOf(at) !== 0 && !this.#isDeltaInOutput(at)) return false
-      seen.add(at)
-    }
-    return false
-  }
-
-  #isDeltaInOutput(entry: Entry): boolean {
-    return this.#view.baseOf(entry) !== -1
   }
 
   /** The stored bytes behind a header of our own. */
@@ -136,9 +120,7 @@ class PackWriter {
     const firstEnd = Math.min(to, from + windowBytes)
     if (!window.has(pack, from, firstEnd)) await window.load(pack, from, firstEnd)
     const at = from - window.from
-    const stored = decodeEntryHeader(window.bytes, at, from)
-    if (!stored || stored.headerBytes > maxHeaderBytes) throw this.#corrupt(entry)
-    this.#checkStored(entry, stored)
+    const stored = this.#storedHeader(entry, firstEnd)
     if (!output.hasRoom(maxHeaderBytes + 32)) yield output.take()
     this.#place(entry)
     output.write(header(stored))
@@ -149,6 +131,7 @@ class PackWriter {
     }
     for (let next = firstEnd; next < to; ) {
       const bytes = await view.read(pack, next, Math.min(to, next + windowBytes))
+      if (bytes.length === 0) throw this.#corrupt(entry, 'is cut off')
       next += bytes.length
       for (let done = 0; done < bytes.length; ) {
         if (!output.hasRoom(1)) yield output.take()
@@ -160,7 +143,7 @@ class PackWriter {
   async *#writeWhole(entry: Entry): AsyncGenerator<Uint8Array> {
     const output = this.#output
     const { type, data } = this.#reader.readNow(entry) ?? (await this.#reader.read(entry))
-    const deflated = deflateSync(data)
+    const deflated = data.length > largeBytes ? await deflateBeside(data) : deflateSync(data)
     if (!output.hasRoom(maxHeaderBytes)) yield output.take()
     this.#place(entry)
     output.write(encodeEntryHeader(type, data.length))
@@ -170,11 +153,26 @@ class PackWriter {
     }
   }
 
-  /** The table and the pack must agree before bytes are passed on under a name. */
-  #checkStored(entry: Entry, { type, size }: EntryHeader): void {
-    const isDelta = type === 6 || type === 7
-    const wantsDelta = this.#view.baseOf(entry) !== -1
-    if (isDelta !== wantsDelta || (!isDelta && (type !== this.#view.typeOf(entry) || size !== this.#view.sizeOf(entry)))) throw this.#corrupt(entry)
+  /** The header of the entry in the window, whose bytes are there up to `end`. The table and the pack must agree before anything goes out. */
+  #storedHeader(entry: Entry, end: number): EntryHeader {
+    const view = this.#view
+    const window = this.#window
+    const from = view.offsetOf(entry)
+    if (!window.has(packOf(entry), from, end)) throw this.#corrupt(entry, 'is cut off')
+    let header: EntryHeader | undefined
+    try {
+      header = decodeEntryHeader(window.bytes, from - window.from, from)
+    } catch (error) {
+      throw this.#corrupt(entry, (error as Error).message, error)
+    }
+    if (!header || from + header.headerBytes > end) throw this.#corrupt(entry, 'is cut off')
+    const base = view.baseOf(entry)
+    let agrees: boolean
+    if (base === -1) agrees = header.type === view.typeOf(entry) && header.size === view.sizeOf(entry)
+    else if (header.baseOid) agrees = this.#nameOf(base).equals(header.baseOid)
+    else agrees = header.baseOffset === view.offsetOf(base)
+    if (!agrees) throw this.#corrupt(entry, 'is stored as something else than its table says')
+    return header
   }
 
   #place(entry: Entry): void {
@@ -187,9 +185,14 @@ class PackWriter {
     return this.#positions[packOf(entry)]?.[entry >>> 0] ?? 0
   }
 
-  #corrupt(entry: Entry): ProtocolError {
+  /** Valid until the next call. */
+  #nameOf(entry: Entry): Buffer {
     this.#view.oidOf(entry, this.#oid)
-    return new ProtocolError('corrupt', `object ${oidFromBytes(this.#oid)} is stored as something else than its table says`)
+    return this.#oid
+  }
+
+  #corrupt(entry: Entry, what: string, cause?: unknown): ProtocolError {
+    return new ProtocolError('corrupt', `object ${oidFromBytes(this.#nameOf(entry))} ${what}`, { cause })
   }
 }
 

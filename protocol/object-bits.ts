@@ -1,0 +1,15 @@
+/** What an object is found to be while an answer is put together: bits of `EntryMarks`. */
+export const objectBits = {
+  /** To be sent. */
+  included: 1,
+  /** The client has it, and all it refers to. */
+  had: 2,
+  /** A commit that came up in the walk over them. */
+  seen: 4,
+  /** A commit that stands in the queue of that walk, or stood there. */
+  queued: 8,
+  /** A had commit that is a parent of one that is sent: where the client's part of the history ends. */
+  edge: 16,
+  /** A tree that was given its place among those of one path. */
+  placed: 32,
+} as const
