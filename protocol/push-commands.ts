@@ -101,6 +101,8 @@ async function readPushOptions(reader: PktReader, draft: Draft): Promise<void> {
     if (pkt?.kind !== 'data') throw new ProtocolError('bad-request', 'the push options end before their flush')
     const option = Buffer.from(pktText(pkt.payload), 'latin1').toString('utf8')
     if (pkt.payload.length > wireLimits.pushOptionBytes) draft.problem = `a push option is over ${wireLimits.pushOptionBytes} bytes`
+    else if (pkt.payload.includes(0))
+      draft.problem = 'a push option has a NUL byte' // no text to a database, nor to git
     else if (draft.pushOptions.length < wireLimits.pushOptions) draft.pushOptions.push(option)
     else draft.problem = `more than ${wireLimits.pushOptions} push options`
   }

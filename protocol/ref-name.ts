@@ -40,7 +40,10 @@ export function checkRefName(name: RefName, use: 'update' | 'delete' = 'update')
   if (!isWellFormed(name, use === 'delete' ? 2 : 3)) return 'funny refname'
   if (use === 'delete') return undefined
   if (name.length > wireLimits.refNameBytes) return `ref name is over ${wireLimits.refNameBytes} bytes`
-  if (!isUtf8(Buffer.from(name, 'latin1'))) return 'ref name is not UTF-8'
+  const bytes = Buffer.from(name, 'latin1')
+  if (!isUtf8(bytes)) return 'ref name is not UTF-8'
+  // Other people's git prints names as they are, and some terminals obey these as they do ESC.
+  if (/[\x80-\x9f\u2028\u2029]/.test(bytes.toString('utf8'))) return 'ref name has control characters'
   const short = shortName(name)
   if (short === undefined) return undefined
   if (objectId.test(short)) return 'branch and tag names must not look like object ids'

@@ -9,7 +9,7 @@ export type ConnectionOptions =
 
 /** What runs statements: a pool, a transaction, a connection. bigint comes back as number, bytea as Buffer; an array is one parameter. */
 export interface Queryable {
-  /** @throws HubError `unavailable` when the database cannot be reached; what it complains about as it is */
+  /** @throws HubError `unavailable` when the database cannot be reached, `bad-request` for text it cannot hold; other complaints as they are */
   query<R extends object>(statement: Sql): Promise<R[]>
   /** Comes back with the number of rows changed. */
   execute(statement: Sql): Promise<number>
@@ -105,10 +105,17 @@ export function isConnectionLost(error: unknown): boolean {
   )
 }
 
+/** The server cannot hold every text that JSON or an address can say: not a NUL, nor half a pair of surrogates. */
+function isUnstorableText(error: unknown): boolean {
+  const code = sqlState(error)
+  return code === '22021' || code === '22P05' || (code === '22P02' && /type json/.test((error as Error).message))
+}
+
 function translate(error: unknown): unknown {
-  return isConnectionLost(error) && !(error instanceof HubError)
-    ? new HubError('unavailable', 'the database cannot be reached', { cause: error })
-    : error
+  if (error instanceof HubError) return error
+  if (isConnectionLost(error)) return new HubError('unavailable', 'the database cannot be reached', { cause: error })
+  if (isUnstorableText(error)) return new HubError('bad-request', 'a text has characters that cannot be stored, such as NUL', { cause: error })
+  return error
 }
 
 async function run(client: pg.Pool | pg.ClientBase, statement: Sql): Promise<pg.QueryResult> {

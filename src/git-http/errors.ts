@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { humanLine } from '../../protocol/human-text.js'
 import { setErrorHeaders } from '../http/answer-headers.js'
 import { sendEarly } from '../http/early-answer.js'
 import { answerTo } from '../http/error-map.js'
@@ -11,10 +12,10 @@ export const noCache = {
   expires: 'Fri, 01 Jan 1980 00:00:00 GMT',
 } as const
 
-/** Plain text: on `info/refs` git prints it line by line behind `remote:`. */
+/** Plain text: on `info/refs` git prints it behind `remote:`, as it is. */
 export function sendGitError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const answer = answerTo(error)
   logFailure(request, error, answer)
   setErrorHeaders(reply, answer)
-  return sendEarly(request, reply.headers(noCache).type('text/plain; charset=utf-8'), `${answer.message}\n`)
+  return sendEarly(request, reply.headers(noCache).type('text/plain; charset=utf-8'), `${humanLine(answer.message)}\n`)
 }

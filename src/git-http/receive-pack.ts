@@ -1,6 +1,11 @@
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { ProtocolError } from '../../protocol/errors.js'
+import type { ReceivePort } from '../../protocol/ports.js'
 import { receivePack } from '../../protocol/receive-pack.js'
+import { HubError } from '../errors.js'
 import { readBody } from '../http/body-limit.js'
+import { answerTo } from '../http/error-map.js'
+import { logFailure } from '../http/log-failure.js'
 import { repoContext, signedInActor } from '../http/request-context.js'
 import { sendStream } from '../http/send-stream.js'
 import { checkContentType, gitResult, logSent } from './exchange.js'
@@ -19,11 +24,28 @@ export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBy
       ...clock,
       signal: clientGone,
       body: readBody(request.raw, { maxBytes: maxPackBytes + commandBytes }),
-      port: repos.openReceive(repo, { actor: signedInActor(request), authorise: () => mayStill('content.write'), signal: clientGone }),
+      port: sayingFull(
+        request,
+        repos.openReceive(repo, { actor: signedInActor(request), authorise: () => mayStill('content.write'), signal: clientGone }),
+      ),
       slices: repos.slices(clientGone),
     })
     gitResult(reply, 'git-receive-pack')
     logSent(request, await sendStream(reply, answer), startedAt, {}, 'push answered')
     return reply
   })
+}
+
+/** A full disk in the words of a report: git would show no more of a status than its number. The log hears all of it. */
+function sayingFull(request: FastifyRequest, port: ReceivePort): ReceivePort {
+  const refuse = (error: unknown): never => {
+    if (!(error instanceof HubError) || error.code !== 'storage-full') throw error
+    const answer = answerTo(error)
+    logFailure(request, error, answer)
+    throw new ProtocolError('too-large', answer.message, { cause: error })
+  }
+  return {
+    stage: (pack, push, options) => port.stage(pack, push, options).catch(refuse),
+    apply: (staged, push) => port.apply(staged, push).catch(refuse),
+  }
 }

@@ -33,31 +33,36 @@ async function* limited(chunks: AsyncIterable<Uint8Array>, maxBytes: number): As
   }
 }
 
+/** Only a read that waits is timed: whoever stops reading leaves no timer behind. */
 async function* unstalled(raw: IncomingMessage, stallMs: number): AsyncGenerator<Uint8Array> {
   const chunks = raw.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let stalled = false
-  let giveUp = () => {}
-  const timer = setTimeout(() => {
-    stalled = true
-    giveUp()
-  }, stallMs).unref()
   try {
-    while (true) {
-      timer.refresh()
-      const next = await Promise.race([
-        chunks.next(),
-        new Promise<undefined>((resolve) => {
-          giveUp = () => resolve(undefined)
-        }),
-      ])
-      if (stalled || next === undefined) throw new HubError('bad-request', `no byte of the request body came for ${stallMs} ms`)
+    for (;;) {
+      const next = await within(chunks.next(), stallMs)
+      if (next === undefined) {
+        stalled = true
+        throw new HubError('bad-request', `no byte of the request body came for ${stallMs} ms`)
+      }
       if (next.done) return
       yield next.value
     }
   } finally {
-    clearTimeout(timer)
     // While a read hangs, return would wait for it.
     if (!stalled) await chunks.return?.()
+  }
+}
+
+/** Undefined: it took longer. */
+async function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<undefined>((resolve) => {
+    timer = setTimeout(resolve, ms, undefined).unref()
+  })
+  try {
+    return await Promise.race([work, timeout])
+  } finally {
+    clearTimeout(timer)
   }
 }
 

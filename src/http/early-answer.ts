@@ -25,9 +25,17 @@ export function sendEarly(request: FastifyRequest, reply: FastifyReply, text: st
 
 async function* lingering(raw: IncomingMessage, body: Buffer): AsyncGenerator<Buffer> {
   if (body.length > 0) yield body
+  await discardRest(raw, lingerMs)
+}
+
+/**
+ * Drops what still comes of a request's body, whoever began to read it, until it is over, for a time, or up to a size. While its end has not
+ * been seen, the next request on the connection is not either.
+ */
+export async function discardRest(raw: IncomingMessage, ms: number): Promise<void> {
   await new Promise<void>((resolve) => {
     let bytes = 0
-    const timer = setTimeout(resolve, lingerMs).unref()
+    const timer = setTimeout(resolve, ms).unref()
     const end = () => {
       clearTimeout(timer)
       resolve()

@@ -68,6 +68,10 @@ export function answerTo(error: unknown): ErrorAnswer {
     return plain(status, says ?? error.message)
   }
   if (error instanceof CommitOutcomeUnknown) return plain(503, answers.unavailable.says!)
+  // Node's words for a request whose client left before its end.
+  if (error instanceof Error && error.message === 'aborted' && 'code' in error && error.code === 'ECONNRESET') {
+    return plain(answers.cancelled.status, answers.cancelled.says!)
+  }
   // What Fastify itself refuses: a body too large, of the wrong type, of the wrong shape.
   if (error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode >= 400 && error.statusCode < 500) {
     return plain(error.statusCode, error.message)

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { ProtocolError } from '../../protocol/errors.js'
-import { hasUnreadBody } from './early-answer.js'
+import { discardRest, hasUnreadBody } from './early-answer.js'
 
 export interface SendOptions {
   /** A client that takes nothing for this long is given up. */
@@ -122,10 +122,10 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
       ])
       // An answer that did not need the whole request: the rest may come for a moment, not for ever.
       const { req } = raw
-      if (hasUnreadBody(req))
-        setTimeout(() => {
-          if (!req.complete) req.destroy()
-        }, unreadGraceMs).unref()
+      if (!hasUnreadBody(req)) return
+      void discardRest(req, unreadGraceMs).then(() => {
+        if (!req.complete) req.destroy()
+      })
     },
 
     close: () => clearTimeout(stalled),

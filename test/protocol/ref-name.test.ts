@@ -68,6 +68,7 @@ t.test('names that git allows and this house does not', async (t) => {
   ]
   for (const [name, reason] of cases) t.equal(checkRefName(wire(name)), reason, name)
   t.equal(checkRefName('refs/heads/\xe9' as RefName), 'ref name is not UTF-8')
+  t.equal(checkRefName(wire('refs/heads/\u009b31m')), 'ref name has control characters')
   t.equal(checkRefName(wire('refs/remotes/origin/HEAD')), undefined)
   t.equal(checkRefName(wire('refs/notes/-x')), undefined)
 })
