@@ -55,7 +55,7 @@ const overview = (listed: readonly Command[]): string =>
   [
     'usage: cairn <command> …',
     '',
-    ...listed.map((command) => `  ${usageOf(command).slice('cairn '.length).padEnd(64)} ${command.summary}`),
+    ...listed.map((command) => `  ${usageOf(command).slice('cairn '.length).padEnd(78)} ${command.summary}`),
     '',
     'cairn <command> --help says more. Commands that talk to a hub find it by CAIRN_URL (default http://CAIRN_HOST:CAIRN_PORT)',
     'and CAIRN_TOKEN (default the file <CAIRN_DATA>/admin-token).',

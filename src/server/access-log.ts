@@ -1,9 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-
-const secretParameters = /([?&](?:[a-z0-9_.-]*(?:token|secret|signature|password|credential|code|sig|key))=)[^&#]*/gi
-
-/** An address without what may be a secret in its query. */
-export const redactUrl = (url: string): string => url.replace(secretParameters, '$1[redacted]')
+import { redactUrl } from '../http/redact-url.js'
 
 /** One line for every answer, written when its connection is done with it: streams are counted to their end. */
 export function registerAccessLog(app: FastifyInstance): void {

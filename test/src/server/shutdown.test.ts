@@ -4,7 +4,7 @@ import { Agent, get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { redactUrl } from '../../../src/server/access-log.js'
+import { redactUrl } from '../../../src/http/redact-url.js'
 import { createLogger } from '../../../src/server/logger.js'
 import { createShutdown } from '../../../src/server/shutdown.js'
 
