@@ -7,13 +7,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bigBench } from './big.js'
 import { smallBench } from './small.js'
+import { startTimes } from './start.js'
 import { startBench } from './stage.js'
 
 const names = process.argv.slice(2)
+// Whoever reads along may leave; the servers still have to be stopped.
+process.stdout.on('error', () => undefined)
 const folder = await mkdtemp(join(tmpdir(), 'cairn-bench-'))
 const bench = await startBench(folder)
 try {
-  for (const [name, run] of Object.entries({ small: smallBench, big: bigBench })) {
+  for (const [name, run] of Object.entries({ start: startTimes, small: smallBench, big: bigBench })) {
     if (names.length > 0 && !names.includes(name)) continue
     for await (const row of run(bench)) {
       console.log(`${row.ok ? 'ok  ' : 'MISS'}  ${row.what.padEnd(60)}  ${row.ratio.padStart(8)}  goal ${row.goal.padEnd(8)}  ${row.figures}`)

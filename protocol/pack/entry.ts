@@ -1,5 +1,6 @@
 import { inflateSync } from 'node:zlib'
 import { ProtocolError } from '../errors.js'
+import { inflateSimple, maxSimpleBytes } from './simple-inflate.js'
 
 /** How an entry is stored: 1 commit, 2 tree, 3 blob, 4 tag, whole; 6 a delta of an entry further up, 7 a delta of a named object. */
 export type EntryType = 1 | 2 | 3 | 4 | 6 | 7
@@ -112,6 +113,11 @@ export function encodeOfsDistance(distance: number): Buffer {
  * @throws ProtocolError `bad-pack` when it is no zlib stream of exactly `size` bytes
  */
 export function inflateEntry(window: Uint8Array, at: number, size: number): InflatedEntry | undefined {
+  if (size <= maxSimpleBytes) {
+    const data = Buffer.allocUnsafe(size)
+    const consumed = inflateSimple(window, at, window.length, size, data)
+    if (consumed > 0) return { data, consumed }
+  }
   let inflated: { buffer: Buffer; engine: { bytesWritten: number } }
   try {
     const options = { info: true, chunkSize: Math.max(64, size + 1), maxOutputLength: size + 1 }

@@ -20,15 +20,15 @@ export class HeldEntries {
   #bytes: Uint8Array
   #filled = 0
 
-  /** For packs of `count` objects. */
-  constructor(count: number, budgetBytes: number, state?: HeldState) {
+  /** For packs of `count` objects. `shared`: all of the budget is set aside at once, so that what is held later is in `state` as well. */
+  constructor(count: number, budgetBytes: number, { state, shared = false }: { readonly state?: HeldState; readonly shared?: boolean } = {}) {
     this.#budgetBytes = Math.min(budgetBytes, 2 ** 31)
     this.#starts = state?.starts ?? new Uint32Array(new SharedArrayBuffer(count * 4))
     this.#lengths = state?.lengths ?? new Uint32Array(new SharedArrayBuffer(count * 4))
-    this.#bytes = state?.bytes ?? new Uint8Array(0)
+    this.#bytes = state?.bytes ?? new Uint8Array(new SharedArrayBuffer(shared ? this.#budgetBytes : 0))
   }
 
-  /** For another thread; what is held later is not in it. */
+  /** For another thread. What is held later is in it only if the budget was set aside. */
   state(): HeldState {
     return { starts: this.#starts, lengths: this.#lengths, bytes: this.#bytes }
   }

@@ -1,18 +1,79 @@
 import type { HeldState } from './held-entries.js'
 import type { IndexLimits } from './index-limits.js'
-import { noEntry, type ColumnsState, type PackColumns } from './pack-columns.js'
+import type { ColumnsState } from './pack-columns.js'
 
 /** Smaller packs are done before another thread has heard of them. */
-export const minSplitCount = 10_000
+export const minSharedCount = 10_000
 
-/** A part of the second pass. Cloneable: shared memory. */
+const words = { news: 0, scanned: 1, over: 2, next: 3, deltas: 4 } as const
+/** Roots that a thread takes at once. */
+const rootsAtOnce = 512
+/** How often a thread that waits looks whether it is still wanted. */
+const waitMs = 500
+
+/** What the thread that scans says to the one that helps, in shared memory. */
+export class SharedProgress {
+  readonly buffer: SharedArrayBuffer
+  readonly #words: Int32Array<SharedArrayBuffer>
+  /** Where the entries end. */
+  readonly #end: Float64Array
+
+  constructor(buffer = new SharedArrayBuffer(32)) {
+    this.buffer = buffer
+    this.#words = new Int32Array(buffer, 8)
+    this.#end = new Float64Array(buffer, 0, 1)
+  }
+
+  /** Ranks below it are there for others to see. */
+  get scanned(): number {
+    return Atomics.load(this.#words, words.scanned)
+  }
+
+  set scanned(count: number) {
+    Atomics.store(this.#words, words.scanned, count)
+    this.#tell()
+  }
+
+  /** The scan is over: roots from `next` on are there to be taken. */
+  finish({ next, deltas, end }: { readonly next: number; readonly deltas: number; readonly end: number }): void {
+    this.#words[words.next] = next
+    this.#words[words.deltas] = deltas
+    this.#end[0] = end
+    Atomics.store(this.#words, words.over, 1)
+    this.#tell()
+  }
+
+  /** Undefined while the scan goes on. */
+  finished(): { readonly deltas: number; readonly end: number } | undefined {
+    if (Atomics.load(this.#words, words.over) === 0) return undefined
+    return { deltas: this.#words[words.deltas]!, end: this.#end[0]! }
+  }
+
+  /** Resolves when more than `seen` may have been scanned, and from time to time. */
+  async changed(seen: number): Promise<void> {
+    const news = Atomics.load(this.#words, words.news)
+    if (this.scanned !== seen || this.finished()) return
+    await Atomics.waitAsync(this.#words, words.news, news, waitMs).value
+  }
+
+  /** Takes the next roots, of `stated` objects; undefined: all are taken. Whichever thread is done first takes more. */
+  takeRoots(stated: number): { readonly from: number; readonly to: number } | undefined {
+    const from = Atomics.add(this.#words, words.next, rootsAtOnce)
+    return from < stated ? { from, to: Math.min(from + rootsAtOnce, stated) } : undefined
+  }
+
+  #tell(): void {
+    Atomics.add(this.#words, words.news, 1)
+    Atomics.notify(this.#words, words.news)
+  }
+}
+
+/** What another thread needs to help with a pack. Cloneable: shared memory. */
 export interface IndexPart {
   readonly limits: IndexLimits
-  /** The first root it is for. */
-  readonly from: number
-  /** Where the entries end. */
-  readonly end: number
-  readonly deltas: number
+  /** Objects the pack states. */
+  readonly stated: number
+  readonly progress: SharedArrayBuffer
   readonly columns: ColumnsState
   readonly held: HeldState
 }
@@ -25,23 +86,3 @@ export interface IndexPartResult {
 
 /** What an object costs beside its bytes, in bytes of content. */
 export const objectWork = 2048
-
-/** The rank from which on roots and their deltas make about half of the work. */
-export function halfOfWork({ count, bases, sizes }: PackColumns): number {
-  const rootOf = new Int32Array(count)
-  const work = new Float64Array(count)
-  let total = 0
-  for (let rank = 0; rank < count; rank++) {
-    // The base of an OFS_DELTA stands before it.
-    const root = bases[rank] === noEntry ? rank : rootOf[bases[rank]!]!
-    rootOf[rank] = root
-    work[root]! += objectWork + sizes[rank]!
-    total += objectWork + sizes[rank]!
-  }
-  let sum = 0
-  for (let rank = 0; rank < count; rank++) {
-    sum += work[rank]!
-    if (sum >= total / 2) return rank + 1
-  }
-  return count
-}

@@ -22,11 +22,12 @@ import {
 } from './entry.js'
 import { ForwardWindow } from './forward-window.js'
 import { HeldEntries } from './held-entries.js'
-import { halfOfWork, minSplitCount, objectWork, type IndexPart, type IndexPartResult } from './index-part.js'
+import { minSharedCount, objectWork, SharedProgress, type IndexPart, type IndexPartResult } from './index-part.js'
 import { checkObjectSize, InflationMeter, tooLarge, type IndexLimits } from './index-limits.js'
 import { noEntry, PackColumns } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
 import { ReferenceSet } from './reference-set.js'
+import { inflateSimple, maxSimpleBytes } from './simple-inflate.js'
 import { compareOids, sortOids } from './sort-oids.js'
 
 export type { Connections, SpecialBlob } from './connect.js'
@@ -55,7 +56,7 @@ const specialKinds = ['gitmodules', 'gitattributes'] as const
  *
  *     scan          once over the pack: every entry inflated, so that all are known by place and size
  *     resolve       whole objects named, checked, their references collected; then the same for their deltas, from the bases down
- *     split, takePart   instead of a part of `resolve`: another thread does it
+ *     share, split, takePart   while they go on: another thread names what was scanned, then does a part of `resolve`
  *     missingBases, addBase, resolve     while a thin pack lacks bases
  *     finish, connect
  *
@@ -80,8 +81,15 @@ export class PackIndexer {
   #deltas = 0
   #resolved = 0
   #nextRoot = 0
-  /** From here on another thread resolves. */
-  #rootsEnd = Number.POSITIVE_INFINITY
+  /** This thread's roots end here, for now. */
+  #rootsEnd = 0
+  /** Two threads take roots. */
+  #isSplit = false
+  /** Of a pack that another thread may help with. */
+  #progress: SharedProgress | undefined
+  readonly #scratch = Buffer.allocUnsafeSlow(maxSimpleBytes)
+  /** Where another thread stands behind the scan. */
+  #followed = 0
   /** Where the next entry would stand. */
   #end = 0
 
@@ -119,17 +127,23 @@ export class PackIndexer {
     while (!window.whole && window.end < packHeaderBytes) yield 'more'
     const count = this.#decodeHeader(source)
     window.hold(0, packHeaderBytes)
-    // What a stranger states is believed as far as bytes stand behind it.
-    this.#columns = new PackColumns(Math.min(count, Math.ceil(source.length / minEntryBytes)))
-    this.#held = new HeldEntries(count, this.#limits.cacheBytes / 2)
+    // What a stranger states costs addresses; memory is only what bytes stand behind.
+    const shared = count >= minSharedCount
+    this.#columns = new PackColumns(shared ? count : Math.min(count, Math.ceil(source.length / minEntryBytes)))
+    this.#held = new HeldEntries(count, this.#limits.cacheBytes / 2, { shared })
+    if (shared) this.#progress = new SharedProgress()
     this.#stated = count
     this.#end = packHeaderBytes
     let work = 0
     for (let rank = 0; rank < count; rank++) {
-      while (!window.whole && !this.#hasNext(window)) yield 'more'
+      while (!window.whole && !this.#hasNext(window)) {
+        if (this.#progress) this.#progress.scanned = rank
+        yield 'more'
+      }
       work += objectWork + this.#scanEntry(window)
       if (work < sliceWork) continue
       work = 0
+      if (this.#progress) this.#progress.scanned = rank + 1
       yield { title: 'Indexing objects', done: rank + 1, total: count }
     }
     while (!window.whole) yield 'more'
@@ -155,7 +169,7 @@ export class PackIndexer {
     }
     const stack = new DeltaStack(columns, cacheBytes / 2, { inflate: (rank) => this.#inflate(source, rank), patch })
     let work = 0
-    for (; this.#nextRoot < Math.min(columns.count, this.#rootsEnd); this.#nextRoot++) {
+    for (; this.#nextRoot < this.#rootsEnd || this.#takeRoots(); this.#nextRoot++) {
       const root = this.#nextRoot
       const type = columns.types[root]! as ObjectType
       if (columns.bases[root] !== noEntry || type > 4) continue
@@ -197,29 +211,68 @@ export class PackIndexer {
     if (this.#deltas > 0) yield { title: 'Resolving deltas', done: this.#resolved, total: this.#deltas }
   }
 
-  /**
-   * About half of the second pass for another thread, from the last roots; the rest is left to `resolve`. Undefined: the pack is small, or its
-   * deltas find their bases by name, which only shows as objects get their names. To be called between `scan` and `resolve`.
-   */
-  split(): IndexPart | undefined {
-    const columns = this.#columns
-    if (this.#bases.count > 0 || columns.count < minSplitCount) return undefined
-    const half = halfOfWork(columns)
-    this.#rootsEnd = half
+  /** What another thread needs to help. Undefined: the pack is small, or `scan` has not come to its first object. */
+  share(): IndexPart | undefined {
+    if (!this.#progress) return undefined
     const limits = { ...this.#limits, cacheBytes: this.#limits.cacheBytes / 2 }
-    return { limits, from: half, end: this.#end, deltas: this.#deltas, columns: columns.state(), held: this.#held.state() }
+    return { limits, stated: this.#stated, progress: this.#progress.buffer, columns: this.#columns.state(), held: this.#held.state() }
   }
 
-  /** An indexer that does a part: to be given to `resolve`, then asked for its `result`. */
-  static ofPart({ limits, from, end, deltas, columns, held }: IndexPart, hooks: IndexerHooks = {}): PackIndexer {
+  /**
+   * For a pack that was shared, between `scan` and `resolve`: from now on both threads take roots, with their deltas, as they get done.
+   * False: the other does nothing but end, because deltas find their bases by name; then its part has to be taken in before `resolve`.
+   */
+  split(): boolean {
+    this.#isSplit = this.#bases.count === 0
+    this.#progress?.finish({ next: this.#isSplit ? 0 : this.#stated, deltas: this.#deltas, end: this.#end })
+    return this.#isSplit
+  }
+
+  /** An indexer that helps: to be given to `follow`, then to `resolve`, then asked for its `result`. */
+  static ofPart({ limits, stated, progress, columns, held }: IndexPart, hooks: IndexerHooks = {}): PackIndexer {
     const indexer = new PackIndexer(limits, hooks)
-    indexer.#columns = new PackColumns(columns.count, columns)
-    indexer.#held = new HeldEntries(columns.count, 0, held)
-    indexer.#stated = columns.count
-    indexer.#deltas = deltas
-    indexer.#nextRoot = from
-    indexer.#end = end
+    indexer.#columns = new PackColumns(stated, { ...columns, count: stated })
+    indexer.#held = new HeldEntries(stated, 0, { state: held })
+    indexer.#stated = stated
+    indexer.#isSplit = true
+    indexer.#progress = new SharedProgress(progress)
     return indexer
+  }
+
+  /**
+   * Names and checks whole objects while the other thread scans on, as far as what they inflated to is held. Yields 'more' when it has come
+   * up with the scan, and ends soon after that has.
+   * @throws ProtocolError `bad-object`
+   */
+  *follow(): Generator<'more' | undefined, void> {
+    const { types, bases } = this.#columns
+    const progress = this.#progress!
+    let work = 0
+    for (let finished = progress.finished(); !finished; finished = progress.finished()) {
+      const rank = this.#followed
+      if (rank === progress.scanned) {
+        yield 'more'
+        continue
+      }
+      const type = types[rank]! as ObjectType
+      const data = bases[rank] === noEntry && type <= 4 ? this.#held.find(rank) : undefined
+      if (data && this.#columns.claim(rank)) {
+        this.#settlePlaced(rank, type, data)
+        work += objectWork + data.length
+      }
+      this.#followed += 1
+      if (work < sliceWork) continue
+      work = 0
+      yield undefined
+    }
+    const { deltas, end } = progress.finished()!
+    this.#deltas = deltas
+    this.#end = end
+  }
+
+  /** Resolves when there is more to `follow`. */
+  async scannedMore(): Promise<void> {
+    await this.#progress?.changed(this.#followed)
   }
 
   /** What a part came to. */
@@ -319,6 +372,18 @@ export class PackIndexer {
     return { ...connectReferences(index, this.#references, this.addedBases), special }
   }
 
+  /** Goes on to more roots, if there are any for this thread. */
+  #takeRoots(): boolean {
+    const roots = this.#isSplit ? this.#progress?.takeRoots(this.#stated) : undefined
+    if (this.#isSplit && !roots) {
+      this.#isSplit = false
+      this.#nextRoot = this.#stated
+    }
+    if (roots) this.#nextRoot = roots.from
+    this.#rootsEnd = roots?.to ?? this.#columns.count
+    return this.#nextRoot < this.#rootsEnd
+  }
+
   #decodeHeader(source: ByteSource): number {
     if (source.length < packHeaderBytes + trailerBytes) throw new ProtocolError('bad-pack', 'pack ends early')
     const header = Buffer.from(source.read(0, packHeaderBytes))
@@ -390,11 +455,14 @@ export class PackIndexer {
     return base
   }
 
+  /** The entry inflated; its data is valid until the next. */
   #inflateNext(window: ForwardWindow, offset: number, { headerBytes, size }: EntryHeader): InflatedEntry {
     const bound = headerBytes + deflatedBound(size)
     const most = mostBytes({ headerBytes, size })
     for (let need = bound; ; need = 2 * (window.to - offset)) {
       window.hold(offset, need)
+      const consumed = inflateSimple(window.bytes, offset - window.from + headerBytes, window.to - window.from, size, this.#scratch)
+      if (consumed > 0) return { data: this.#scratch.subarray(0, size), consumed }
       const inflated = inflateEntry(window.bytes, offset - window.from + headerBytes, size)
       if (inflated) return inflated
       if (window.to === window.end) throw cutOff()
@@ -444,13 +512,25 @@ export class PackIndexer {
     return inflated.data
   }
 
-  /** The object, named and checked; undefined for a base that was added, whose name is known. */
+  /** The object, named and checked; undefined for a base that was added, and for what another thread names. */
   #settleWhole(source: ByteSource, rank: number, type: ObjectType): Buffer | undefined {
-    if (rank >= this.#stated) return undefined
+    if (rank >= this.#stated || !this.#columns.claim(rank)) return undefined
+    const data = this.#inflatePlaced(source, rank)
+    this.#settlePlaced(rank, type, data)
+    return data
+  }
+
+  #inflatePlaced(source: ByteSource, rank: number): Buffer {
     try {
-      const data = this.#inflate(source, rank)
+      return this.#inflate(source, rank)
+    } catch (error) {
+      throw this.#placed(error, rank)
+    }
+  }
+
+  #settlePlaced(rank: number, type: ObjectType, data: Buffer): void {
+    try {
       this.#settle(rank, type, data)
-      return data
     } catch (error) {
       throw this.#placed(error, rank)
     }

@@ -12,10 +12,11 @@ export interface ColumnsState {
   readonly oids: Uint8Array
   readonly firstChild: Int32Array
   readonly nextChild: Int32Array
+  readonly claimed: Uint8Array
 }
 
 /**
- * The columns an indexer fills, by rank. About 50 bytes an object.
+ * The columns an indexer fills, by rank. About 50 bytes an object, untouched memory until its object comes.
  * They are made for the number of objects the pack states and grow only for bases that complete a thin pack. In shared memory: objects
  * whose delta trees do not meet can be worked on by several threads.
  */
@@ -34,6 +35,8 @@ export class PackColumns {
   firstChild: Int32Array
   /** Next delta of the same base. */
   nextChild: Int32Array
+  /** 1: some thread names this whole object, or has. */
+  claimed: Uint8Array
 
   constructor(capacity: number, state?: ColumnsState) {
     const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
@@ -43,21 +46,25 @@ export class PackColumns {
     this.bases = state?.bases ?? new Int32Array(shared(capacity * 4))
     this.crcs = state?.crcs ?? new Uint32Array(shared(capacity * 4))
     this.oids = state?.oids ?? new Uint8Array(shared(capacity * 20))
-    this.firstChild = state?.firstChild ?? new Int32Array(shared(capacity * 4)).fill(noEntry)
-    this.nextChild = state?.nextChild ?? new Int32Array(shared(capacity * 4)).fill(noEntry)
+    this.firstChild = state?.firstChild ?? new Int32Array(shared(capacity * 4))
+    this.nextChild = state?.nextChild ?? new Int32Array(shared(capacity * 4))
+    this.claimed = state?.claimed ?? new Uint8Array(shared(capacity))
     this.count = state?.count ?? 0
   }
 
   /** For another thread. */
   state(): ColumnsState {
-    const { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild } = this
-    return { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild }
+    const { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild, claimed } = this
+    return { count, offsets, sizes, types, bases, crcs, oids, firstChild, nextChild, claimed }
   }
 
   /** Room for one more; its rank. */
   append(): number {
     if (this.count === this.offsets.length) this.#grow()
-    return this.count++
+    const rank = this.count++
+    this.firstChild[rank] = noEntry
+    this.nextChild[rank] = noEntry
+    return rank
   }
 
   /** Rank of the entry that begins at `offset`, or -1. */
@@ -74,6 +81,11 @@ export class PackColumns {
     return -1
   }
 
+  /** True for the first thread that asks: the object is its to name. */
+  claim(rank: number): boolean {
+    return Atomics.exchange(this.claimed, rank, 1) === 0
+  }
+
   adopt(child: number, parent: number): void {
     this.nextChild[child] = this.firstChild[parent]!
     this.firstChild[parent] = child
@@ -81,7 +93,7 @@ export class PackColumns {
 
   #grow(): void {
     const larger = new PackColumns(Math.ceil(this.count * 1.25) + 16)
-    for (const name of ['offsets', 'sizes', 'types', 'bases', 'crcs', 'oids', 'firstChild', 'nextChild'] as const) {
+    for (const name of ['offsets', 'sizes', 'types', 'bases', 'crcs', 'oids', 'firstChild', 'nextChild', 'claimed'] as const) {
       larger[name].set(this[name])
     }
     this.offsets = larger.offsets
@@ -92,5 +104,6 @@ export class PackColumns {
     this.oids = larger.oids
     this.firstChild = larger.firstChild
     this.nextChild = larger.nextChild
+    this.claimed = larger.claimed
   }
 }

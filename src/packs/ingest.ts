@@ -1,6 +1,7 @@
 import { parsePointer } from '../../lfs/pointer.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidFromBytes } from '../../protocol/oid.js'
+import { trailerBytes } from '../../protocol/pack/entry.js'
 import { encodeIndexFile, encodeReverseIndex } from '../../protocol/pack/index-file.js'
 import {
   PackIndexer,
@@ -36,8 +37,8 @@ export interface ResolvedPart {
   readonly pointers: readonly StagedPointer[]
 }
 
-/** Has a part done elsewhere while this thread does the rest; undefined: nobody can. */
-export type Assist = (part: IndexPart) => Promise<ResolvedPart> | undefined
+/** Has another thread help with a pack whose scan has begun. */
+export type Assist = (part: IndexPart) => Promise<ResolvedPart>
 
 export interface IngestHelp {
   readonly assist?: Assist
@@ -64,9 +65,9 @@ export async function ingestPack(
 ): Promise<IngestedPack> {
   const pointers: StagedPointer[] = []
   const indexer = new PackIndexer(limits, collectPointers(pointers))
-  await drive(indexer.scan(spool), options, grown)
+  const elsewhere = await scanWith(assist, indexer, spool, options, grown)
   const view = await openView()
-  await resolveWith(assist, indexer, spool, pointers, options)
+  await resolveWith(elsewhere, indexer, spool, pointers, options)
   await completeThin(indexer, spool, view, limits, options)
   if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
   const { sha1, sha256 } = spool.checksums()
@@ -82,20 +83,44 @@ export async function ingestPack(
   return { objects: index.count, sha1, sha256, idx, rev, table, addedBases: indexer.addedBases, connections, pointers }
 }
 
-/** This thread's half of the second pass, and another's if there is one to help. */
-async function resolveWith(
+/** The first pass. Another thread, if there is one, begins to name what was scanned; what comes back is its part. */
+async function scanWith(
   assist: Assist | undefined,
+  indexer: PackIndexer,
+  spool: SpooledPack,
+  options: WorkOptions,
+  grown: () => Promise<void>,
+): Promise<Promise<ResolvedPart>[]> {
+  let elsewhere: Promise<ResolvedPart> | undefined
+  const scan = indexer.scan(spool)
+  const steps = (function* () {
+    for (const step of scan) {
+      const part = assist && !elsewhere ? indexer.share() : undefined
+      elsewhere = part ? assist!(part) : elsewhere
+      elsewhere?.catch(() => {}) // heard of when the part is taken, unless this thread fails first
+      yield step
+    }
+  })()
+  await drive(steps, options, grown)
+  return elsewhere ? [elsewhere] : []
+}
+
+/** This thread's half of the second pass, and the other's. */
+async function resolveWith(
+  elsewhere: readonly Promise<ResolvedPart>[],
   indexer: PackIndexer,
   spool: SpooledPack,
   pointers: StagedPointer[],
   options: WorkOptions,
 ): Promise<void> {
-  const part = assist && indexer.split()
-  const elsewhere = part && assist(part)
-  elsewhere?.catch(() => {}) // heard of below, unless this half fails first
+  const takeParts = async () => {
+    for (const part of elsewhere) takePart(await part, indexer, pointers)
+  }
+  if (elsewhere.length === 0) return drive(indexer.resolve(spool), options)
+  const isSplit = indexer.split()
+  if (!isSplit) await takeParts()
   await drive(indexer.resolve(spool), options)
-  if (part && !elsewhere) takePart(await resolvePart(part, spool, options), indexer, pointers)
-  if (elsewhere) takePart(await elsewhere, indexer, pointers)
+  if (isSplit) await takeParts()
 }
 
 function takePart({ result, pointers: more }: ResolvedPart, indexer: PackIndexer, pointers: StagedPointer[]): void {
@@ -103,10 +128,12 @@ function takePart({ result, pointers: more }: ResolvedPart, indexer: PackIndexer
   for (const pointer of more) addPointer(pointers, pointer)
 }
 
-/** Does a part that another thread's indexer split off. @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled` */
+/** Helps with a pack that another thread's indexer shares. @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled` */
 export async function resolvePart(part: IndexPart, spool: SpooledPack, options: WorkOptions): Promise<ResolvedPart> {
   const pointers: StagedPointer[] = []
   const indexer = PackIndexer.ofPart(part, collectPointers(pointers))
+  await drive(indexer.follow(), options, () => indexer.scannedMore())
+  spool.grow(Math.max(spool.length, indexer.end + trailerBytes)) // opened while the pack was arriving
   await drive(indexer.resolve(spool), options)
   return { result: indexer.result(), pointers }
 }
@@ -125,10 +152,10 @@ function addPointer(pointers: StagedPointer[], pointer: StagedPointer): void {
   pointers.push(pointer)
 }
 
-async function drive(steps: Generator<Progress | 'more', void>, { slices, onProgress }: WorkOptions, grown = neverGrows): Promise<void> {
+async function drive(steps: Generator<Progress | 'more' | undefined, void>, { slices, onProgress }: WorkOptions, grown = neverGrows): Promise<void> {
   for (const progress of steps) {
     if (progress === 'more') await grown()
-    else onProgress?.(progress)
+    else if (progress) onProgress?.(progress)
     const pause = slices.pause()
     if (pause) await pause
   }

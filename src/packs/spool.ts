@@ -73,6 +73,7 @@ export function openSpool({ directory, hubId, bootId, maxBytes, maxPackBytes, me
           await pack.append(chunk)
           if (pack.path !== undefined) onGrowth?.(pack)
         }
+        pack.beginSync()
         return pack
       } catch (error) {
         await pack.dispose()
@@ -135,6 +136,7 @@ export class SpooledPack implements ByteSource {
   #memory: Buffer = Buffer.alloc(0)
   #file: { readonly path: string; readonly handle: FileHandle } | undefined
   #moved = false
+  #synced: Promise<void> | undefined
   #length = 0
   #window: Buffer = Buffer.alloc(0)
   #windowStart = 0
@@ -238,6 +240,12 @@ export class SpooledPack implements ByteSource {
     else this.#writeToMemory(chunk, at)
   }
 
+  /** Has the disk take in what was received while it is being checked, so that publishing need not wait for it. */
+  beginSync(): void {
+    this.#synced = this.#file?.handle.datasync()
+    this.#synced?.catch(() => {}) // `moveTo` throws it
+  }
+
   read(from: number, to: number): Uint8Array {
     if (!(from >= 0 && from <= to && to <= this.#length)) {
       throw new ProtocolError('bad-pack', `the pack ends at ${this.#length}, bytes ${from} to ${to} were wanted`)
@@ -296,6 +304,8 @@ export class SpooledPack implements ByteSource {
    */
   async moveTo(move: (path: string) => Promise<void>, copy: (bytes: AsyncIterable<Uint8Array>) => Promise<void>): Promise<void> {
     if (!this.#file || this.#moved) return copy(this.#chunks())
+    // The system tells of bytes it could not write only once: not to whoever syncs next.
+    await this.#synced?.catch(asHubError)
     this.#moved = true
     await move(this.#file.path)
   }

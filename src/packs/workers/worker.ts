@@ -64,7 +64,7 @@ async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions,
   try {
     const pack = await checkPack(spool, () => arrival.view(), job.limits, options, {
       grown: () => arrival.growth(),
-      assist: (part) => askForHelp(part, spool.state(), port),
+      assist: (part) => askForHelp(part, spool.state({ growing: !spool.whole }), port),
     })
     const state = spool.state()
     const { table, connections, ...rest } = pack ?? {}
@@ -136,7 +136,7 @@ class Arrival {
   }
 }
 
-/** Half of an index job that another thread does. */
+/** Help with an index job of another thread. */
 async function resolve({ part, spool: state }: Extract<Job, { kind: 'resolve' }>, options: WorkOptions): Promise<JobResult> {
   const spool = await SpooledPack.reopen(state)
   try {
