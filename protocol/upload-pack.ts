@@ -3,7 +3,7 @@ import { ProtocolError } from './errors.js'
 import { readCommandV2, readFetchV0, readFetchV2, type FetchRequest } from './fetch-request.js'
 import { attend, type Clock } from './keepalive.js'
 import { wireLimits } from './limits.js'
-import { listRefs, plainLsRefs, readLsRefs } from './ls-refs.js'
+import { listRefs, plainLsRefs, readLsRefs, type LsRefsRequest } from './ls-refs.js'
 import { acknowledgments, findCommon, NegotiationV0 } from './negotiation.js'
 import { oidBytes } from './oid.js'
 import { dataPkt, delimPkt, errPkt, flushPkt, gather, readPkts, type PktReader } from './pkt-line.js'
@@ -83,11 +83,11 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
   const { command, hasArguments } = head
   if (command === 'ls-refs') {
     const request = hasArguments ? await receive(reader, () => readLsRefs(reader)) : plainLsRefs
-    const { view } = await options.open()
+    const port = await options.open()
     try {
-      yield* gather(listRefs(view.refs, request))
+      yield* listKnownRefs(port, request)
     } finally {
-      view.release()
+      port.view.release()
     }
   } else if (command === 'fetch') {
     yield* fetchV2(reader, hasArguments, options)
@@ -95,6 +95,26 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
     await receive(reader, () => Promise.reject(new ProtocolError('bad-request', `invalid command '${command}'`)))
   }
 }
+
+/** The same refs in the same state are asked for again and again. */
+function* listKnownRefs({ view, cache }: FetchPort, request: LsRefsRequest): Generator<Uint8Array> {
+  const { peel, symrefs, unborn, prefixes } = request
+  const key = `ls-refs ${[peel, symrefs, unborn].map(Number).join('')} ${view.refs.head} ${JSON.stringify(prefixes)}`
+  const known = key.length <= maxKeyLength ? cache?.find(key) : undefined
+  if (known) {
+    yield known
+    return
+  }
+  const recording = key.length <= maxKeyLength ? cache?.record(key) : undefined
+  for (const chunk of gather(listRefs(view.refs, request))) {
+    recording?.add(chunk)
+    yield chunk
+  }
+  recording?.keep()
+}
+
+/** A request for refs that is longer is not worth remembering. */
+const maxKeyLength = 4_096
 
 async function* fetchV2(reader: PktReader, hasArguments: boolean, options: UploadPackOptions): AsyncGenerator<Uint8Array> {
   const request = hasArguments ? await receive(reader, () => readFetchV2(reader)) : undefined

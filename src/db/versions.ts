@@ -1,6 +1,7 @@
 import type { NamespaceKind } from './namespaces.js'
 import type { Queryable } from './pool.js'
 import type { RepoType, Visibility } from './repositories.js'
+import { perTick } from './per-tick.js'
 import { named, sql } from './sql.js'
 import type { TokenRole } from './tokens.js'
 
@@ -122,34 +123,45 @@ const repoColumns = sql`
   r.id AS repo_id, r.type, r.namespace_id, n.name AS namespace, r.name AS repo_name, r.visibility, r.gated, r.disabled, r.head_ref, r.sdk, r.bytes,
   r.refs_ver, r.packs_ver, r.gc_epoch, r.purge_epoch, r.access_ver AS repo_access_ver, r.created_at, r.updated_at`
 
-/** One statement a call. */
+/** Questions in one statement. */
+const maxBatch = 1_000
+
+/** All who ask in one tick share one statement. */
 export function createVersions(db: Queryable): Versions {
-  return {
-    async current({ tokenHash, repo }) {
-      if (!tokenHash && !repo) return {}
-      const [row] = await db.query<RepoRow & ActorRow>(
-        named(
-          'versions-current',
-          sql`
-        SELECT * FROM (SELECT) AS one
+  const read = async (queries: readonly CurrentQuery[]): Promise<Current[]> => {
+    const rows = await db.query<RepoRow & ActorRow>(
+      named(
+        'versions-current',
+        sql`
+        SELECT actor.*, repo.*
+        FROM unnest(
+          ${queries.map(({ tokenHash }) => (tokenHash ? Buffer.from(tokenHash) : null))}::bytea[],
+          ${queries.map(({ repo }) => repo?.type ?? null)}::text[],
+          ${queries.map(({ repo }) => repo?.namespace ?? null)}::text[],
+          ${queries.map(({ repo }) => repo?.name ?? null)}::text[]
+        ) WITH ORDINALITY AS q (token_hash, type, namespace, name, at)
         LEFT JOIN LATERAL (
           SELECT a.id AS actor_id, a.kind, a.name AS actor_name, a.full_name, a.email, a.is_admin, a.access_ver AS actor_access_ver,
             t.id AS token_id, t.name AS token_name, t.role, t.created_at AS token_created_at, t.expires_at
           FROM tokens t JOIN namespaces a ON a.id = t.namespace_id
-          WHERE t.hash = ${tokenHash ?? null}::bytea AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND a.state = 'active'
+          WHERE t.hash = q.token_hash AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND a.state = 'active'
         ) AS actor ON true
         LEFT JOIN LATERAL (
           SELECT ${repoColumns} FROM namespaces n JOIN repositories r ON r.namespace_id = n.id
-          WHERE lower(n.name) = lower(${repo?.namespace ?? null}::text) AND r.type = ${repo?.type ?? null}::text
-            AND lower(r.name) = lower(${repo?.name ?? null}::text) AND r.deleted_at IS NULL
-        ) AS repo ON true`,
-        ),
-      )
-      return {
-        ...(row && row.actor_id !== null ? { actor: toActor(row, row.actor_id) } : {}),
-        ...(row && row.repo_id !== null ? { repo: toRepo(row, row.repo_id) } : {}),
-      }
-    },
+          WHERE lower(n.name) = lower(q.namespace) AND r.type = q.type AND lower(r.name) = lower(q.name) AND r.deleted_at IS NULL
+        ) AS repo ON true
+        ORDER BY q.at`,
+      ),
+    )
+    return rows.map((row) => ({
+      ...(row.actor_id !== null ? { actor: toActor(row, row.actor_id) } : {}),
+      ...(row.repo_id !== null ? { repo: toRepo(row, row.repo_id) } : {}),
+    }))
+  }
+  const ask = perTick(read, maxBatch)
+
+  return {
+    current: async (query) => (query.tokenHash || query.repo ? ask(query) : {}),
 
     async repoById(id) {
       const [row] = await db.query<RepoRow>(

@@ -15,7 +15,8 @@ import type { GitRoutes } from './git-routes.js'
 export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, prefix }: GitRoutes): void {
   app.post(`${prefix}/git-upload-pack`, { config: { repoType, access: 'content.read' } }, async (request, reply) => {
     const startedAt = performance.now()
-    const { repo, clientGone } = repoContext(request)
+    const { repo, actor, clientGone } = repoContext(request)
+    const caller = actor.kind === 'anonymous' ? `address ${request.ip}` : `user ${actor.id}`
     checkContentType(request, 'git-upload-pack')
     const version = protocolVersion(request.headers['git-protocol'])
     const answer = uploadPack({
@@ -23,7 +24,7 @@ export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, 
       ...clock,
       signal: clientGone,
       body: readBody(request.raw, { maxBytes: 2 * wireLimits.requestBytes }), // pkt-lines are counted where they are read, with a better answer
-      open: () => repos.openFetch(repo),
+      open: () => repos.openFetch(repo, caller),
       slices: repos.slices(clientGone),
     })
     gitResult(reply, 'git-upload-pack')

@@ -8,19 +8,24 @@ export interface BodyOptions {
   readonly maxBytes: number
   /** A client that sends nothing for this long is given up. */
   readonly stallMs?: number
+  /** Over so much time spent waiting for it a body has to come at `minBytesPerSecond`. */
+  readonly rateWindowMs?: number
 }
 
 const defaultStallMs = 120_000
+const defaultRateWindowMs = 60_000
+const minBytesPerSecond = 1_024
 
 /**
  * The body of a request as it arrives, decompressed if it says so. Leaving it early leaves the connection open, so that an answer can still be sent.
  * @throws HubError `unsupported-media` for an encoding we do not know, at once; while reading: `too-large`, `bad-request` for broken gzip and
- * for a client that stalls
+ * for a client that stalls or drips
  */
-export function readBody(raw: IncomingMessage, { maxBytes, stallMs = defaultStallMs }: BodyOptions): AsyncIterable<Uint8Array> {
+export function readBody(raw: IncomingMessage, options: BodyOptions): AsyncIterable<Uint8Array> {
+  const { maxBytes, stallMs = defaultStallMs, rateWindowMs = defaultRateWindowMs } = options
   const encoding = raw.headers['content-encoding']?.toLowerCase() ?? 'identity'
-  if (encoding === 'identity') return limited(unstalled(raw, stallMs), maxBytes)
-  if (encoding === 'gzip' || encoding === 'x-gzip') return limited(gunzipped(unstalled(raw, stallMs)), maxBytes)
+  if (encoding === 'identity') return limited(unstalled(raw, stallMs, rateWindowMs), maxBytes)
+  if (encoding === 'gzip' || encoding === 'x-gzip') return limited(gunzipped(unstalled(raw, stallMs, rateWindowMs)), maxBytes)
   throw new HubError('unsupported-media', `content-encoding '${encoding.slice(0, 40)}' is not supported: use gzip or none`)
 }
 
@@ -34,17 +39,28 @@ async function* limited(chunks: AsyncIterable<Uint8Array>, maxBytes: number): As
 }
 
 /** Only a read that waits is timed: whoever stops reading leaves no timer behind. */
-async function* unstalled(raw: IncomingMessage, stallMs: number): AsyncGenerator<Uint8Array> {
+async function* unstalled(raw: IncomingMessage, stallMs: number, rateWindowMs: number): AsyncGenerator<Uint8Array> {
   const chunks = raw.iterator({ destroyOnReturn: false })[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   let stalled = false
+  let waitedMs = 0
+  let bytes = 0
   try {
     for (;;) {
+      const askedAt = performance.now()
       const next = await within(chunks.next(), stallMs)
+      waitedMs += performance.now() - askedAt
       if (next === undefined) {
         stalled = true
         throw new HubError('bad-request', `no byte of the request body came for ${stallMs} ms`)
       }
       if (next.done) return
+      bytes += next.value.length
+      if (waitedMs >= rateWindowMs) {
+        if (bytes * 1000 < minBytesPerSecond * waitedMs) {
+          throw new HubError('bad-request', `the request body came at less than ${minBytesPerSecond} bytes a second`)
+        }
+        waitedMs = bytes = 0
+      }
       yield next.value
     }
   } finally {

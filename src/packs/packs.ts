@@ -19,6 +19,8 @@ import { Snapshots } from './snapshots.js'
 import type { Spool } from './spool.js'
 import type { StagedRepoPack } from './checked-pack.js'
 import { stagePack, type StageRequest } from './stage.js'
+import { Turns } from './turns.js'
+import { workLimits, type WorkLimits } from './work-limits.js'
 
 /** Git's bytes, by repository id: frozen views to read, and packs on their way in. */
 export interface Packs {
@@ -42,6 +44,7 @@ export interface PacksOptions {
   /** Tables and inline packs of all repositories, bytes. */
   readonly tableBytes: number
   readonly limits?: Partial<IndexLimits>
+  readonly workLimits?: Partial<WorkLimits>
   /** By default on this thread. */
   readonly beginCheck?: BeginCheck
 }
@@ -67,7 +70,10 @@ export function createPacks(options: PacksOptions): Packs {
     openPack: (row) => openStoredPack(row, store, localFiles, files, recent),
     inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
   })
+  const { checksAtOnce, maxCheckMs } = { ...workLimits, ...options.workLimits }
   const staging = {
+    turns: new Turns(checksAtOnce),
+    maxCheckMs,
     spool,
     publish: createPublishPack({ ...options, recent }),
     beginCheck: options.beginCheck ?? checkHere,

@@ -1,3 +1,4 @@
+import { ProtocolError } from '../../protocol/errors.js'
 import type { IndexLimits } from '../../protocol/pack/indexer.js'
 import type { PackView, Progress, Slices, StagedPack } from '../../protocol/ports.js'
 import { oidFromBytes } from '../../protocol/oid.js'
@@ -12,6 +13,8 @@ import type { PublishPack } from './publish.js'
 import type { Snapshot } from './snapshot.js'
 import type { SpooledPack, Spool } from './spool.js'
 import { StagedView } from './staged-view.js'
+import { startTimeLimit } from './time-limit.js'
+import type { TurnKeys, Turns } from './turns.js'
 
 export interface StageRequest {
   /** UUIDv7 of the update; names the spool. */
@@ -21,6 +24,8 @@ export interface StageRequest {
   readonly source: NewPack['source']
   readonly slices: Slices
   readonly signal: AbortSignal
+  /** Whose work it is: the repository, the user. */
+  readonly turnKeys: TurnKeys
   readonly onProgress?: (progress: Progress) => void
   /** Called when the last byte has arrived. The staged pack releases what it opens. */
   readonly open: () => Promise<Snapshot>
@@ -31,6 +36,8 @@ export interface StageDependencies {
   readonly limits: IndexLimits
   /** Delta bases and windows of all ingests together. */
   readonly budget: ByteBudget
+  readonly turns: Turns
+  readonly maxCheckMs: number
   readonly publish: PublishPack
   readonly beginCheck: BeginCheck
 }
@@ -72,7 +79,8 @@ class Ingest {
   readonly #deps: StageDependencies
   readonly #request: StageRequest
   #check: PackCheck | undefined
-  #leave: (() => void) | undefined
+  /** Turn and memory, to be given back. */
+  readonly #leave: (() => void)[] = []
   #triedEarly = false
 
   constructor(deps: StageDependencies, request: StageRequest) {
@@ -81,30 +89,44 @@ class Ingest {
   }
 
   follow(spooled: SpooledPack): void {
-    const { budget, limits } = this.#deps
+    const { budget, limits, turns } = this.#deps
     if (!this.#triedEarly) {
       this.#triedEarly = true
-      this.#leave = budget.tryReserve(limits.cacheBytes + windowBytes)
-      if (this.#leave) this.#begin(spooled, limits, true)
+      const endTurn = turns.tryTake(this.#request.turnKeys)
+      const release = endTurn && budget.tryReserve(limits.cacheBytes + windowBytes)
+      if (endTurn) this.#leave.push(endTurn)
+      if (release) {
+        this.#leave.push(release)
+        this.#begin(spooled, limits, true)
+      }
     }
     this.#check?.grew()
   }
 
   /** Undefined: the pack is empty. */
   async finish(spooled: SpooledPack, snapshot: Snapshot): Promise<IngestedPack | undefined> {
-    const { budget, limits } = this.#deps
+    const { budget, limits, turns, maxCheckMs } = this.#deps
+    const { signal, turnKeys } = this.#request
+    if (this.#leave.length === 0) this.#leave.push(await turns.take(turnKeys, signal))
     if (!this.#check) {
       // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
       const cacheBytes = Math.min(limits.cacheBytes, spooled.length * 100)
-      this.#leave = await budget.reserve(cacheBytes + windowBytes, this.#request.signal)
+      this.#leave.push(await budget.reserve(cacheBytes + windowBytes, signal))
       this.#begin(spooled, { ...limits, cacheBytes }, false)
     }
-    return this.#check!.finish(snapshot)
+    const limit = startTimeLimit(maxCheckMs, undefined, 'checking the pack')
+    try {
+      return await Promise.race([this.#check!.finish(snapshot), rejectedBy(limit.signal)])
+    } catch (error) {
+      throw limit.explain(error)
+    } finally {
+      limit.end()
+    }
   }
 
   end(): void {
     this.#check?.abandon()
-    this.#leave?.()
+    for (const leave of this.#leave.splice(0)) leave()
   }
 
   #begin(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {
@@ -112,6 +134,11 @@ class Ingest {
     this.#check = this.#deps.beginCheck(spooled, limits, { growing, slices, ...(onProgress ? { onProgress } : {}) })
   }
 }
+
+const rejectedBy = (signal: AbortSignal): Promise<never> =>
+  new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new ProtocolError('cancelled', 'the time is over')), { once: true })
+  })
 
 class Staged implements StagedRepoPack {
   readonly view: PackView

@@ -61,6 +61,7 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
       source: 'api',
       slices: deps.slices(neverLeaves),
       signal: neverLeaves,
+      turnKeys: [`user ${actor.id}`],
       open: () => packs.openSnapshot(repoId),
     }))
   try {

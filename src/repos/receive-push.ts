@@ -33,6 +33,7 @@ export function createReceivePort(deps: UpdateDependencies, context: PushContext
         source: 'receive',
         slices,
         signal: context.signal,
+        turnKeys: [`repository ${repo.id}`, `user ${actor.id}`],
         ...(onProgress ? { onProgress } : {}),
         open: async () => {
           startedAt = await databaseTime(db) // the last byte is here: from now on the push has its hour

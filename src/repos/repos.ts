@@ -35,8 +35,8 @@ export interface Repos {
   repoInfo(repo: RepoState, options?: { readonly revision?: string | undefined; readonly signal?: AbortSignal }): Promise<RepoInfo>
   /** The refs as they stand, for an advertisement. */
   readRefs(repo: RepoState): Promise<RefTable>
-  /** A frozen view to fetch from. The caller releases it. */
-  openFetch(repo: RepoState): Promise<FetchPort & { release(): void }>
+  /** A frozen view to fetch from, for `caller`: a user, or the address of somebody unknown. Whoever calls releases it. */
+  openFetch(repo: RepoState, caller: string): Promise<FetchPort & { release(): void }>
   /** One push. `authorise` decides access afresh, in case it changes meanwhile. */
   openReceive(
     repo: RepoState,
@@ -86,9 +86,9 @@ export function createRepos(deps: ReposDependencies): Repos {
       return snapshot.refs // plain values: they outlive the pins
     },
 
-    async openFetch(repo) {
+    async openFetch(repo, caller) {
       const snapshot = await packs.openSnapshot(repo.id, repo.versions)
-      return { ...createFetchPort(snapshot, answers), release: () => snapshot.release() }
+      return { ...createFetchPort(snapshot, answers, caller), release: () => snapshot.release() }
     },
 
     openReceive: (repo, options) => createReceivePort(deps, { repo, maxRefs: deps.maxRefs, ...options }),

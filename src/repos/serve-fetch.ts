@@ -5,7 +5,7 @@ import type { Snapshot } from '../packs/snapshot.js'
 import type { Oid } from '../../protocol/types.js'
 
 /** What a fetch of one repository stands on: a frozen view, and who may want what. */
-export function createFetchPort(view: Snapshot, answers: Answers): FetchPort {
+export function createFetchPort(view: Snapshot, answers: Answers, caller: string): FetchPort {
   let named: Set<Oid> | undefined
   const isNamed = (oid: Oid): boolean => {
     named ??= new Set(view.refs.list.flatMap((ref) => (ref.peeled ? [ref.oid, ref.peeled] : [ref.oid])))
@@ -13,7 +13,7 @@ export function createFetchPort(view: Snapshot, answers: Answers): FetchPort {
   }
   return {
     view,
-    answer: answers.answer,
+    answer: answers.answerFor(caller),
     reaches: answers.reaches,
     cache: answers.cacheFor(view),
     // Whatever a visible ref reaches lies in classes 0 and 1, and so does what was force-pushed away until gc:

@@ -8,6 +8,7 @@ import { sendHubError } from '../hub-api/errors.js'
 import { hubApi } from '../hub-api/plugin.js'
 import { registerAnswerHeaders } from '../http/answer-headers.js'
 import { createBaseUrl } from '../http/base-url.js'
+import { refuseTwoHosts } from '../http/one-host.js'
 import { registerRequestContext } from '../http/request-context.js'
 import { createRequestId } from '../http/request-id.js'
 import { lfsHttp } from '../lfs-http/plugin.js'
@@ -31,11 +32,13 @@ export interface AppOptions {
   readonly trustedProxies: readonly string[]
   readonly maxPackBytes: number
   readonly keepaliveMs?: number
+  readonly headersTimeoutMs?: number
   readonly logger?: FastifyBaseLogger
 }
 
 /** A request's head must be here by then; its body may take as long as it keeps coming. */
-const headersTimeoutMs = 30_000
+const defaultHeadersTimeoutMs = 30_000
+const checkIntervalMs = 5_000
 /** Over what load balancers keep an idle connection, so that it is never us who closes one they are about to use. */
 const keepAliveTimeoutMs = 75_000
 /** A whole encoded path is one parameter. */
@@ -43,13 +46,14 @@ const maxParamLength = 8_192
 
 /** The hub: every door, one line each. */
 export function buildApp(services: AppServices, options: AppOptions): FastifyInstance {
+  const { headersTimeoutMs = defaultHeadersTimeoutMs } = options
   const app = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : {}),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: (raw) => createRequestId(raw.headers),
     requestTimeout: 0,
     keepAliveTimeout: keepAliveTimeoutMs,
-    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: 5_000 },
+    http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: Math.min(checkIntervalMs, headersTimeoutMs) },
     routerOptions: { maxParamLength, ignoreDuplicateSlashes: false },
     exposeHeadRoutes: false,
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
@@ -59,6 +63,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   })
   registerAnswerHeaders(app)
   registerAccessLog(app)
+  refuseTwoHosts(app)
   registerRequestContext(app, {
     versions: services.versions,
     findNamespace: services.findNamespace,

@@ -38,6 +38,7 @@ t.test('heads that are too long or no HTTP are refused, and the hub goes on', as
     ['a folded Host', `GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n evil\r\n\r\n`, [400]],
     ['no method', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03', [400]],
     ['random bytes', randomBytes(4096), [400]],
+    ['two Hosts', `GET /api/whoami-v2 HTTP/1.1\r\nHost: 127.0.0.1\r\nhost: 127.0.0.1\r\n\r\n`, [400]],
     ['no Host', 'GET /healthz HTTP/1.1\r\n\r\n', [400]],
     ['an unknown method', requestHead(hub, 'BREW /healthz'), [400]],
   ]

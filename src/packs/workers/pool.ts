@@ -17,6 +17,9 @@ export interface OpenJob<K extends Job['kind']> {
   abandon(): void
 }
 
+/** By itself each thread would let over a hundred megabytes of what it no longer needs gather before it looks. */
+const maxYoungGenerationSizeMb = 24
+
 interface Thread {
   readonly worker: Worker
   readonly jobs: Set<RunningJob>
@@ -108,7 +111,7 @@ export class PackWorkers {
   }
 
   #startThread(): Thread {
-    const worker = new Worker(new URL('worker.js', import.meta.url))
+    const worker = new Worker(new URL('worker.js', import.meta.url), { resourceLimits: { maxYoungGenerationSizeMb } })
     const thread: Thread = { worker, jobs: new Set() }
     const dead = (cause: unknown): void => {
       const at = this.#threads.indexOf(thread)

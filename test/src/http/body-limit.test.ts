@@ -61,3 +61,37 @@ t.test('a client that stalls is given up', async (t) => {
   })
   await t.rejects(read, { code: 'bad-request', message: 'no byte of the request body came for 50 ms' })
 })
+
+t.test('a client that drips is given up, and one that is slow but steady is not', async (t) => {
+  /** Sends `bytes` every 10 ms, 40 times. */
+  const drip = async (bytes: number): Promise<number> => {
+    const server = createServer((raw, response) => {
+      void (async () => {
+        let received = 0
+        try {
+          for await (const chunk of readBody(raw, { maxBytes: 1_000_000, rateWindowMs: 200 })) received += chunk.length
+          response.end(String(received))
+        } catch (error) {
+          response.end((error as Error).message)
+        }
+      })()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const client = send({ port: (server.address() as AddressInfo).port, method: 'POST' })
+    client.on('error', () => undefined)
+    const answer = new Promise<string>((resolve) =>
+      client.on('response', (response: IncomingMessage) => response.setEncoding('utf8').on('data', (text: string) => resolve(text))),
+    )
+    for (let i = 0; i < 40; i++) {
+      client.write(Buffer.alloc(bytes))
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    client.end()
+    const text = await answer
+    server.closeAllConnections()
+    server.close()
+    return text === 'the request body came at less than 1024 bytes a second' ? -1 : Number(text)
+  }
+  t.equal(await drip(1), -1)
+  t.equal(await drip(500), 20_000)
+})

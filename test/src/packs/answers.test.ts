@@ -20,9 +20,9 @@ const request = (wants: readonly string[], more: object = {}) => ({
   ...more,
 })
 
-async function packed(view: Parameters<typeof answers.answer>[0], asked: ReturnType<typeof request>): Promise<Buffer> {
+async function packed(view: Parameters<ReturnType<typeof answers.answerFor>>[0], asked: ReturnType<typeof request>): Promise<Buffer> {
   const chunks: Buffer[] = []
-  for await (const chunk of answers.answer(view, asked, { slices: slices() })) chunks.push(Buffer.from(chunk))
+  for await (const chunk of answers.answerFor('user 1')(view, asked, { slices: slices() })) chunks.push(Buffer.from(chunk))
   return Buffer.concat(chunks)
 }
 
@@ -115,4 +115,31 @@ t.test('answers are kept by use, within their memory', async (t) => {
   t.equal(a.find('y'), undefined, 'the longest unused went')
   t.ok(a.find('x') && a.find('z'))
   t.ok(memory.bytes <= 10_000)
+})
+
+t.test('a pack that takes too long to make is given up, with the reason', async (t) => {
+  const repo = await domain.makeRepo('slow-build')
+  const oid = await work.commit({ slow: 'build' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  let cancelled = false
+  const never = async function* (_view: unknown, _request: unknown, { slices: { signal } }: { slices: { signal?: AbortSignal } }) {
+    await new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(new Error('cancelled'))))
+    cancelled = true
+    yield new Uint8Array(0)
+  }
+  const limited = createAnswers({
+    answerBytes: 2 ** 20,
+    jobs: { answer: never, reaches: async () => true },
+    limits: { maxBuildMs: 40, buildsAtOnce: 1 },
+  })
+  const asked = request([oid], { ofsDelta: false })
+  const take = async () => {
+    for await (const _chunk of limited.answerFor('user 1')(view, asked, { slices: slices() })) continue
+  }
+  const [first, second] = [take(), take()]
+  await t.rejects(first, { code: 'too-large', message: /making the pack took more than 0.04 seconds/ })
+  await t.rejects(second, { code: 'too-large' }, 'and had its own time, in its turn')
+  t.equal(cancelled, false)
+  view.release()
 })

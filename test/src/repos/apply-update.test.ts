@@ -201,6 +201,7 @@ t.test('an update that began over an hour ago is refused by the database’s clo
     source: 'receive',
     slices: slices(),
     signal: new AbortController().signal,
+    turnKeys: [],
     open: () => domain.packs.openSnapshot(repo.id),
   })
   const results = await applyUpdate(domain, {
