@@ -33,6 +33,7 @@ export function createHotVersions(inner: Versions): Versions {
       return read(tokenKey, tokenHash, path)
     },
     repoById: (id) => inner.repoById(id),
+    actorByToken: (tokenId) => inner.actorByToken(tokenId),
 
     async changing({ repoId, actorId }, change) {
       if (repoId !== undefined) repos.close(repoId)

@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { sql, type Sql } from './sql.js'
 
 /*
  * `stored_blob` and `blob_link`: which bytes are in a store, and which rows need them. The order of these statements is the state machine of
@@ -65,9 +65,14 @@ export async function lockDoomedBlob(tx: Transaction, key: string, doomedMs: num
   return rows.length === 1
 }
 
-/** Whether any row needs the blob: the one place that knows them all. */
+/** Whether any row needs the blob of that key: the one place that knows them all. */
+const isLinked = (key: Sql): Sql => sql`(
+  EXISTS (SELECT FROM blob_link l WHERE l.key = ${key})
+  OR EXISTS (SELECT FROM representation r WHERE r.key = ${key})
+  OR EXISTS (SELECT FROM lfs_upload u WHERE u.key = ${key}))`
+
 export async function isBlobLinked(tx: Transaction, key: string): Promise<boolean> {
-  const [row] = await tx.query<{ linked: boolean }>(sql`SELECT EXISTS (SELECT FROM blob_link WHERE key = ${key}) AS linked`)
+  const [row] = await tx.query<{ linked: boolean }>(sql`SELECT ${isLinked(sql`${key}::text`)} AS linked`)
   return row!.linked
 }
 
@@ -111,7 +116,7 @@ export interface BlobPage {
 export function listUnusedBlobs(db: Queryable, unusedMs: number, { after, limit }: BlobPage): Promise<BlobRow[]> {
   return db.query<BlobRow>(sql`
     SELECT key, bytes FROM stored_blob b
-    WHERE key > ${after} AND state = 'live' AND last_used_at <= ${ago(unusedMs)} AND NOT EXISTS (SELECT FROM blob_link l WHERE l.key = b.key)
+    WHERE key > ${after} AND state = 'live' AND last_used_at <= ${ago(unusedMs)} AND NOT ${isLinked(sql`b.key`)}
     ORDER BY key LIMIT ${limit}`)
 }
 

@@ -70,6 +70,8 @@ export interface Current {
 export interface Versions {
   current(query: CurrentQuery): Promise<Current>
   repoById(id: number): Promise<RepoState | undefined>
+  /** Whose a live token is. */
+  actorByToken(tokenId: number): Promise<ActorState | undefined>
   /**
    * Runs a change to what is answered here. Whoever makes one says so: until it has ended, however it ends, nothing about its subject is
    * answered from memory.
@@ -83,7 +85,8 @@ export interface ChangeSubject {
   readonly actorId?: number | undefined
 }
 
-interface RepoRow {
+/** What `repoColumns` select. */
+export interface RepoRow {
   repo_id: number | null
   type: RepoType
   namespace_id: number
@@ -119,9 +122,15 @@ interface ActorRow {
   expires_at: Date | null
 }
 
-const repoColumns = sql`
+/** Of `repositories r` and its `namespaces n`. */
+export const repoColumns = sql`
   r.id AS repo_id, r.type, r.namespace_id, n.name AS namespace, r.name AS repo_name, r.visibility, r.gated, r.disabled, r.head_ref, r.sdk, r.bytes,
   r.refs_ver, r.packs_ver, r.gc_epoch, r.purge_epoch, r.access_ver AS repo_access_ver, r.created_at, r.updated_at`
+
+const actorColumns = sql`
+  a.id AS actor_id, a.kind, a.name AS actor_name, a.full_name, a.email, a.is_admin, a.access_ver AS actor_access_ver,
+  t.id AS token_id, t.name AS token_name, t.role, t.created_at AS token_created_at, t.expires_at`
+const isLiveToken = sql`t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND a.state = 'active'`
 
 /** Questions in one statement. */
 const maxBatch = 1_000
@@ -141,10 +150,7 @@ export function createVersions(db: Queryable): Versions {
           ${queries.map(({ repo }) => repo?.name ?? null)}::text[]
         ) WITH ORDINALITY AS q (token_hash, type, namespace, name, at)
         LEFT JOIN LATERAL (
-          SELECT a.id AS actor_id, a.kind, a.name AS actor_name, a.full_name, a.email, a.is_admin, a.access_ver AS actor_access_ver,
-            t.id AS token_id, t.name AS token_name, t.role, t.created_at AS token_created_at, t.expires_at
-          FROM tokens t JOIN namespaces a ON a.id = t.namespace_id
-          WHERE t.hash = q.token_hash AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now()) AND a.state = 'active'
+          SELECT ${actorColumns} FROM tokens t JOIN namespaces a ON a.id = t.namespace_id WHERE t.hash = q.token_hash AND ${isLiveToken}
         ) AS actor ON true
         LEFT JOIN LATERAL (
           SELECT ${repoColumns} FROM namespaces n JOIN repositories r ON r.namespace_id = n.id
@@ -174,6 +180,17 @@ export function createVersions(db: Queryable): Versions {
       return row && toRepo(row, id)
     },
 
+    async actorByToken(tokenId) {
+      const [row] = await db.query<ActorRow>(
+        named(
+          'versions-token',
+          sql`
+        SELECT ${actorColumns} FROM tokens t JOIN namespaces a ON a.id = t.namespace_id WHERE t.id = ${tokenId} AND ${isLiveToken}`,
+        ),
+      )
+      return row && row.actor_id !== null ? toActor(row, row.actor_id) : undefined
+    },
+
     changing: (_subject, change) => change(),
   }
 }
@@ -189,7 +206,7 @@ const toActor = (row: ActorRow, id: number): ActorState => ({
   token: { id: row.token_id, name: row.token_name, role: row.role, createdAt: row.token_created_at, expiresAt: row.expires_at },
 })
 
-const toRepo = (row: RepoRow, id: number): RepoState => ({
+export const toRepo = (row: RepoRow, id: number): RepoState => ({
   id,
   type: row.type,
   namespaceId: row.namespace_id,

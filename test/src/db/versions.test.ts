@@ -24,7 +24,9 @@ function counting(db: Database): { readonly db: Queryable; readonly statements: 
 t.test('all who ask in one tick share one statement, and each gets his own answer', async (t) => {
   const db = await testDatabase(t)
   const users = await Promise.all(['alice', 'bob'].map((name) => createUser(db, { name, isAdmin: false, actorId: null })))
-  const tokens = await Promise.all(users.map(async ({ id }) => (await createTokenFor(db, { userId: id, name: 'x', role: 'read', actorId: null })).token))
+  const tokens = await Promise.all(
+    users.map(async ({ id }) => (await createTokenFor(db, { userId: id, name: 'x', role: 'read', actorId: null })).token),
+  )
   for (const [i, name] of ['one', 'Two'].entries()) {
     const id = await insertHiddenRepository(db, { namespaceId: users[i]!.id, type: 'model', name, visibility: 'private' })
     await db.execute(sql`UPDATE repositories SET deleted_at = NULL WHERE id = ${id}`)

@@ -1,0 +1,131 @@
+import type { Queryable, Transaction } from './pool.js'
+import { sql } from './sql.js'
+
+/*
+ * `lfs_upload`: what is to come, and what is coming. A row without a key is a reservation; one with a key names bytes that may be in the
+ * store, and is there before the first of them. Both hold the room that they need until they expire.
+ */
+
+export interface UploadSubject {
+  readonly repoId: number
+  readonly actorId: number
+  /** 64 hex digits. */
+  readonly oid: string
+  /** Bytes. */
+  readonly size: number
+}
+
+const bytesOf = (oid: string): Buffer => Buffer.from(oid, 'hex')
+const inMs = (ms: number) => sql`now() + ${ms}::float8 * interval '1 millisecond'`
+
+/** Any number nobody else uses: 'lfs' in ASCII. */
+const roomLock = 0x6c6673
+
+/** One transaction at a time may ask for room, or two would be given the same. */
+export async function lockRoom(tx: Transaction): Promise<void> {
+  await tx.query(sql`SELECT pg_advisory_xact_lock(${roomLock}::bigint)`)
+}
+
+/** Whether more is reserved than `maxBytes`. Sums are not numbers here: reservations of 2^53 bytes can be asked for. */
+export async function isRoomExceeded(tx: Transaction, maxBytes: number): Promise<boolean> {
+  const [row] = await tx.query<{ exceeded: boolean }>(sql`
+    SELECT COALESCE(sum(reserved_bytes), 0) > ${String(maxBytes)}::numeric AS exceeded FROM lfs_upload WHERE expires_at > now()`)
+  return row!.exceeded
+}
+
+/** A reservation for each object, by `newIds` where there is none yet. One that is there lives on for so long, and stays as large as it is. */
+export async function insertReservations(
+  tx: Transaction,
+  { repoId, actorId }: Pick<UploadSubject, 'repoId' | 'actorId'>,
+  objects: readonly Pick<UploadSubject, 'oid' | 'size'>[],
+  newIds: readonly string[],
+  lifetimeMs: number,
+): Promise<{ readonly id: string; readonly oid: string }[]> {
+  return tx.query<{ id: string; oid: string }>(sql`
+    INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, reserved_bytes, expires_at)
+    SELECT w.id, ${repoId}, ${actorId}, w.sha256, w.size, w.size, ${inMs(lifetimeMs)}
+    FROM unnest(${newIds}::uuid[], ${objects.map(({ oid }) => bytesOf(oid))}::bytea[], ${objects.map(({ size }) => size)}::bigint[]) AS w (id, sha256, size)
+    ORDER BY w.sha256
+    ON CONFLICT (repo_id, actor_id, sha256, size) WHERE key IS NULL
+      DO UPDATE SET expires_at = GREATEST(lfs_upload.expires_at, EXCLUDED.expires_at)
+    RETURNING id, encode(sha256, 'hex') AS oid`)
+}
+
+export interface Reception extends UploadSubject {
+  readonly id: string
+  /** Where the bytes go. */
+  readonly key: string
+  /** How long the row stays when nobody renews it. */
+  readonly leaseMs: number
+}
+
+/** Says that bytes come, in the room of a reservation. False, and nothing is done: there is none such, or its room is in use. */
+export async function beginReserved(
+  db: Queryable,
+  reservationId: string,
+  { id, repoId, actorId, oid, size, key, leaseMs }: Reception,
+): Promise<boolean> {
+  const rows = await db.query(sql`
+    WITH reservation AS (
+      UPDATE lfs_upload SET reserved_bytes = 0
+      WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)} AND size = ${size}
+        AND reserved_bytes = size AND expires_at > now()
+      RETURNING id
+    )
+    INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
+    SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${bytesOf(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
+    FROM reservation RETURNING id`)
+  return rows.length === 1
+}
+
+/** Says that bytes come, in room of their own. */
+export async function beginUnreserved(tx: Transaction, { id, repoId, actorId, oid, size, key, leaseMs }: Reception): Promise<void> {
+  await tx.execute(sql`
+    INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
+    VALUES (${id}::uuid, ${repoId}, ${actorId}, ${bytesOf(oid)}, ${size}, ${key}, ${size}, ${inMs(leaseMs)})`)
+}
+
+/** The bytes are still coming. False: the row has gone. */
+export async function renewReception(db: Queryable, id: string, leaseMs: number): Promise<boolean> {
+  return (await db.execute(sql`UPDATE lfs_upload SET expires_at = GREATEST(expires_at, ${inMs(leaseMs)}) WHERE id = ${id}::uuid`)) === 1
+}
+
+/** The bytes did not come, and none are left; a reservation that made room for them has it again. */
+export async function undoReception(tx: Transaction, id: string, reservationId: string | undefined): Promise<void> {
+  if (reservationId !== undefined)
+    await tx.execute(sql`UPDATE lfs_upload SET reserved_bytes = size WHERE id = ${reservationId}::uuid AND key IS NULL`)
+  await tx.execute(sql`DELETE FROM lfs_upload WHERE id = ${id}::uuid`)
+}
+
+/** The bytes came: neither their row is needed any more nor the reservation for them. */
+export async function endReception(tx: Transaction, { id, repoId, oid }: Reception, reservationId: string | undefined): Promise<void> {
+  await tx.execute(sql`
+    DELETE FROM lfs_upload WHERE id IN (
+      SELECT id FROM lfs_upload
+      WHERE id = ${id}::uuid OR (id = ${reservationId ?? null}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)})
+      ORDER BY id FOR UPDATE)`)
+}
+
+export interface ExpiredUpload {
+  readonly id: string
+  readonly key: string | null
+  readonly reservedBytes: number
+}
+
+/** One page of what has expired: ids after `after`, in order. */
+export async function listExpiredUploads(db: Queryable, after: string, limit: number): Promise<ExpiredUpload[]> {
+  return db.query<ExpiredUpload>(sql`
+    SELECT id, key, reserved_bytes AS "reservedBytes" FROM lfs_upload
+    WHERE expires_at <= now() AND id > ${after}::uuid ORDER BY id LIMIT ${limit}`)
+}
+
+/** Removes it unless it was renewed meanwhile. */
+export async function removeExpiredUpload(db: Queryable, id: string): Promise<boolean> {
+  return (await db.execute(sql`DELETE FROM lfs_upload WHERE id = ${id}::uuid AND expires_at <= now()`)) === 1
+}
+
+/** Those of the keys that a row names. */
+export async function findStagingKeys(db: Queryable, keys: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ key: string }>(sql`SELECT key FROM lfs_upload WHERE key = ANY (${keys}::text[])`)
+  return rows.map(({ key }) => key)
+}

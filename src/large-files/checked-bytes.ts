@@ -1,0 +1,44 @@
+import { createHash } from 'node:crypto'
+import { HubError } from '../errors.js'
+import type { LargeObject } from './large-files.js'
+
+/** A SHA-256 under way. A chunk stays as it is until `update` has ended. */
+export interface RunningHash {
+  update(chunk: Uint8Array): Promise<void>
+  /** 64 lower-case hex digits. */
+  digest(): string
+}
+
+/** Hashes on this thread, while the chunk is on its way to the disk: the caller gets to start the write first. */
+export function createRunningHash(): RunningHash {
+  const hash = createHash('sha256')
+  return {
+    update: (chunk) =>
+      new Promise((resolve) => {
+        setImmediate(() => {
+          hash.update(chunk)
+          resolve()
+        })
+      }),
+    digest: () => hash.digest('hex'),
+  }
+}
+
+/**
+ * The same bytes, if they are the object: ends well only after `size` bytes of that SHA-256. Asks for nothing more once there are too many.
+ * @throws HubError `invalid`
+ */
+export async function* checkedBytes(bytes: AsyncIterable<Uint8Array>, { oid, size }: LargeObject, hash: RunningHash): AsyncGenerator<Uint8Array> {
+  let received = 0
+  for await (const chunk of bytes) {
+    received += chunk.length
+    if (received > size) throw new HubError('invalid', `more than ${size} bytes came for ${oid}`)
+    const hashed = hash.update(chunk)
+    hashed.catch(() => undefined) // heard below, or the bytes are given up
+    yield chunk
+    await hashed
+  }
+  if (received < size) throw new HubError('invalid', `only ${received} of ${size} bytes came for ${oid}`)
+  const digest = hash.digest()
+  if (digest !== oid) throw new HubError('invalid', `the bytes have the SHA-256 ${digest}, not ${oid}`)
+}
