@@ -168,6 +168,19 @@ export class ObjectTable {
     return -1
   }
 
+  /** First row whose oid is `oid` or comes after it; `count` when none does. */
+  firstRowFrom(oid: Uint8Array): number {
+    const first = oid[0]!
+    let low = first === 0 ? 0 : this.#fanout[first - 1]!
+    let high = this.#fanout[first]!
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (compareOids(this.bytes, this.#layout.oids + middle * 20, oid, 0) < 0) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+
   rankOfRow(row: number): number {
     return this.#ranks[row]!
   }

@@ -1,6 +1,7 @@
 import { packOf, rankOf, type Entry, type FindUse, type PackView, type RefTable } from '../../protocol/ports.js'
 import { ObjectTable } from '../../protocol/pack/object-table.js'
-import type { ObjectType } from '../../protocol/types.js'
+import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
+import { oidFromBytes } from '../../protocol/oid.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
@@ -31,6 +32,8 @@ export interface Snapshot extends PackView {
   readonly packs: readonly SnapshotPack[]
   /** Entry of an object in one pack, or -1. */
   findIn(pack: number, oid: Uint8Array): Entry
+  /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
+  commitsFrom(prefix: string): readonly Oid[]
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
 }
@@ -135,6 +138,17 @@ export class PackSetView implements PackView {
     return row === -1 ? -1 : pack * high + table.rankOfRow(row)
   }
 
+  commitsFrom(prefix: string): readonly Oid[] {
+    const lowest = Buffer.from(prefix.padEnd(40, '0'), 'hex')
+    const { creditStored, numbers, credit } = this.#set
+    const found = new Set<Oid>()
+    for (let pack = 0; pack < this.packCount && found.size < 2; pack++) {
+      const mayCount = pack < this.#storedCount ? pack < creditStored : credit[numbers[pack - this.#storedCount]!] === 1
+      if (mayCount) collectCommits(this.#table(pack), lowest, prefix, found)
+    }
+    return [...found].toSorted()
+  }
+
   oidOf(entry: Entry, into: Uint8Array): void {
     this.#table(packOf(entry)).oidOfRank(rankOf(entry), into)
   }
@@ -177,6 +191,15 @@ export class PackSetView implements PackView {
   #table(pack: number): ObjectTable {
     if (pack < this.#storedCount) return this.#set.stored[pack]!.table
     return tableOfNumber(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!)
+  }
+}
+
+/** Adds commits of one table until there are two. */
+function collectCommits(table: ObjectTable, lowest: Uint8Array, prefix: string, found: Set<Oid>): void {
+  for (let row = table.firstRowFrom(lowest); row < table.count && found.size < 2; row++) {
+    const oid = oidFromBytes(table.bytes, table.oidsAt(row))
+    if (!oid.startsWith(prefix)) return
+    if (table.typeOf(table.rankOfRow(row)) === objectTypes.commit) found.add(oid)
   }
 }
 

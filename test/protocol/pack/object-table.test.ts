@@ -105,6 +105,23 @@ t.test('a table answers as it was written, from any memory', async (t) => {
   }
 })
 
+t.test('the first row from an oid on, whether or not it is there', async (t) => {
+  const table = ObjectTable.open(encodeObjectTable(three, packSha256))
+  const rows: readonly [oid: string, row: number][] = [
+    ['00'.repeat(20), 0],
+    ['01'.repeat(20), 0],
+    [`${'01'.repeat(19)}02`, 1],
+    ['02'.repeat(20), 1],
+    [`02${'03'.repeat(19)}`, 2],
+    ['03'.repeat(20), 2],
+    ['ee'.repeat(20), 2],
+    [`ee${'ff'.repeat(19)}`, 3],
+    ['ff'.repeat(20), 3],
+  ]
+  for (const [from, row] of rows) t.equal(table.firstRowFrom(hex(from)), row, from)
+  t.equal(ObjectTable.open(encodeObjectTable(indexOf([], 32), packSha256)).firstRowFrom(Buffer.alloc(20, 7)), 0)
+})
+
 t.test('every object of a large table is found, and nothing else', async (t) => {
   const count = 3000
   const index = indexOf(
