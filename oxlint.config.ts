@@ -29,6 +29,8 @@ const packageDoors: Record<string, readonly string[]> = {
   minio: ['storage/s3-*.ts'],
   undici: ['storage/s3-*.ts'],
   'isomorphic-git': ['repos/merge'],
+  '@fastify/multipart': ['web'],
+  'pg-boss': ['jobs'],
   'node:worker_threads': ['packs/workers'],
   fastify: ['http', 'server', ...doors],
 }

@@ -3,9 +3,11 @@ import { actorOf, anonymous, type Actor, type SignedInActor } from '../auth/acto
 import { readCredentials } from '../auth/authenticate.js'
 import { isHubAdmin, may, mayInNamespace } from '../auth/authorize.js'
 import type { Permission } from '../auth/permissions.js'
+import type { Session } from '../auth/sessions.js'
 import type { Namespace } from '../db/namespaces.js'
 import type { RepoPath, RepoState, RepoType, Versions } from '../db/versions.js'
 import type { Addressed } from './base-url.js'
+import { readCookie } from './cookies.js'
 import { badCredentials, refusal, refusalInNamespace, signInRequired } from './refusal.js'
 import { findRepoPath } from './repo-path.js'
 
@@ -19,6 +21,8 @@ export interface RequestHub {
   readonly actor: Actor
   /** The repository the path names, when the access asked for is a permission on it. */
   readonly repo?: RepoState
+  /** What signed the caller in, on a page. */
+  readonly session?: Session
   /** In front of every absolute link; no slash at its end. */
   readonly baseUrl: string
   /** Aborts when the client leaves before it has its answer. */
@@ -34,6 +38,8 @@ declare module 'fastify' {
     repoType?: RepoType
     /** The body names the repository: who is refused is refused as if the path did. */
     repoInBody?: boolean
+    /** For browsers: the caller is whom the session cookie names, and `Authorization` is not looked at. Nowhere else does a cookie count. */
+    page?: boolean
     /** For probes: neither the Host nor the caller is looked at. */
     bare?: boolean
   }
@@ -48,6 +54,8 @@ declare module 'fastify' {
 export interface AccessPorts {
   readonly versions: Versions
   readonly findNamespace: (name: string) => Promise<Namespace | undefined>
+  /** By the id in the cookie. Undefined: nobody is signed in that way here. */
+  readonly findSession?: (id: string) => Promise<Session | undefined>
   /** @throws HubError `bad-host` */
   readonly baseUrl: (request: Addressed) => string
 }
@@ -63,7 +71,7 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
     if (config?.access === undefined) throw new Error(`route ${String(method)} ${url} does not state config.access`)
   })
   app.addHook('onRequest', async (request, reply) => {
-    const { access, repoType, repoInBody = false, bare = false } = request.routeOptions.config
+    const { access, repoType, repoInBody = false, bare = false, page = false } = request.routeOptions.config
     if (request.is404 || bare || access === undefined) return
     const gone = new AbortController()
     // The response's close, not the request's: that one comes as soon as a body has been read.
@@ -71,13 +79,14 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       if (!reply.raw.writableFinished) gone.abort()
     })
     const baseUrl = ports.baseUrl(request)
-    const credentials = readCredentials(request.headers.authorization)
-    if (credentials.kind === 'unusable') throw badCredentials()
-    const tokenHash = credentials.kind === 'token' ? credentials.hash : undefined
+    const findSession = page ? () => sessionOf(request, baseUrl, ports) : undefined
+    const session = await findSession?.()
+    const tokenHash = page ? session?.tokenHash : tokenHashOf(request)
     const level = typeof access === 'function' ? access(request) : access
     const path = repoType === undefined ? undefined : pathOf(request, repoType)
     const current = await ports.versions.current({ tokenHash, repo: path })
-    if (tokenHash && !current.actor) throw badCredentials()
+    // A session ends with its token: who had it is nobody in particular now.
+    if (tokenHash && !current.actor && !page) throw badCredentials()
     const actor = current.actor ? actorOf(current.actor) : anonymous
 
     if (level === 'signed-in') {
@@ -89,13 +98,27 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       actor,
       baseUrl,
       clientGone: gone.signal,
+      ...(session && current.actor ? { session } : {}),
       ...(current.repo && level !== 'public' && level !== 'signed-in' ? { repo: current.repo } : {}),
       async mayStill(permission: Permission) {
-        const now = await ports.versions.current({ tokenHash, repo: path })
+        const stillHash = findSession ? (await findSession())?.tokenHash : tokenHash
+        const now = await ports.versions.current({ tokenHash: stillHash, repo: path })
         return now.repo !== undefined && now.repo.id === current.repo?.id && may(now.actor ? actorOf(now.actor) : anonymous, now.repo, permission)
       },
     })
   })
+}
+
+/** @throws HubError `bad-credentials` for a header that can be no token of ours */
+function tokenHashOf(request: FastifyRequest): Buffer | undefined {
+  const credentials = readCredentials(request.headers.authorization)
+  if (credentials.kind === 'unusable') throw badCredentials()
+  return credentials.kind === 'token' ? credentials.hash : undefined
+}
+
+async function sessionOf(request: FastifyRequest, baseUrl: string, { findSession }: AccessPorts): Promise<Session | undefined> {
+  const id = readCookie(request.headers.cookie, baseUrl, 'cairn-session')
+  return id === undefined ? undefined : findSession?.(id)
 }
 
 function pathOf(request: FastifyRequest, type: RepoType): RepoPath | undefined {

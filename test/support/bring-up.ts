@@ -14,6 +14,9 @@ interface BringUpOptions {
 /** Programs that tests start, and the Debian package each comes from. */
 const programs: readonly (readonly [program: string, packageName: string])[] = [
   ['git', 'git'],
+  ['git-lfs', 'git-lfs'],
+  ['chromium', 'chromium'],
+  ['curl', 'curl'],
   ['strace', 'strace'],
   ['script', 'bsdutils'],
   ['setpriv', 'util-linux'],
