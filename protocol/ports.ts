@@ -99,6 +99,13 @@ export interface StagedPointer {
   readonly size: number
 }
 
+/** Blob of a pushed pack that is large and no text. */
+export interface StagedBinary {
+  readonly blob: Oid
+  /** Bytes. */
+  readonly size: number
+}
+
 /** A received pack: spooled, indexed, checked. Nothing is stored and nobody sees it until `publish` and the transaction after it. */
 export interface StagedPack {
   /** Pack and repository together: types of new tips, peeled tags, policy. */
@@ -106,6 +113,8 @@ export interface StagedPack {
   /** Objects in the pack; 0: an empty pack or none was sent, and nothing is to be stored. */
   readonly objects: number
   readonly pointers: readonly StagedPointer[]
+  /** A thousand at most. */
+  readonly binaries: readonly StagedBinary[]
   /** Stores the bytes, whole and synced. Still invisible. */
   publish(): Promise<void>
   /** Removes the spool. Never throws. */
@@ -125,8 +134,11 @@ export interface ReceivePort {
    * @throws ProtocolError `bad-pack`, `bad-object`, `missing-object`, `too-large`
    */
   stage(pack: AsyncIterable<Uint8Array> | undefined, request: UpdateRequest, options: WorkOptions): Promise<StagedPack>
-  /** Policy, publish and the one transaction. One result a command, in their order. A refused ref is a result, not an error. */
-  apply(staged: StagedPack, request: UpdateRequest): Promise<readonly CommandResult[]>
+  /**
+   * Policy, publish and the one transaction. One result a command, in their order. A refused ref is a result, not an error.
+   * `say` shows the pusher a line of text.
+   */
+  apply(staged: StagedPack, request: UpdateRequest, say: (line: string) => void): Promise<readonly CommandResult[]>
 }
 
 /** Answers that were given before, as they were framed. A key says everything that shapes an answer but the repository and its state. */

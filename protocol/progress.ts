@@ -45,6 +45,13 @@ export class ProgressLines {
     this.wake()
   }
 
+  /** Something else to be read by who waits, a line of its own. */
+  say(line: string): void {
+    this.finish()
+    this.#lines += `${humanLine(line)}\n`
+    this.wake()
+  }
+
   /** What is to be sent now, framed on band 2. */
   take(maxBytes: 1000 | 65_520): Buffer | undefined {
     const text = this.#lines + this.#update

@@ -116,7 +116,7 @@ async function update(
   try {
     lines.finish()
     await reader.drain(wireLimits.drainBytes)
-    return await port.apply(staged, request)
+    return await port.apply(staged, request, (line) => lines.say(line))
   } finally {
     await staged.dispose()
   }

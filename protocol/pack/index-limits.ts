@@ -11,6 +11,8 @@ export interface IndexLimits {
   /** Everything inflated or made by deltas, bases derived again included. */
   readonly maxInflatedBytes: number
   readonly maxDeltaDepth: number
+  /** Blobs of more bytes are shown to `inspectLargeBlob`. */
+  readonly largeBlobBytes: number
   /** Deltas and delta bases held at a time, half for each; the ones being worked on come on top. */
   readonly cacheBytes: number
 }

@@ -38,6 +38,8 @@ export type { ByteSource, PackIndex } from './pack-index.js'
 export interface IndexerHooks {
   /** Every blob of up to 1,024 bytes; the bytes are valid during the call. */
   inspectBlob?(data: Uint8Array, oid: Uint8Array): void
+  /** Every blob of more than `largeBlobBytes`; the bytes are valid during the call. */
+  inspectLargeBlob?(data: Uint8Array, oid: Uint8Array): void
 }
 
 const smallBlobBytes = 1024
@@ -541,7 +543,9 @@ export class PackIndexer {
     const oid = hashObject(type, data)
     this.#columns.oids.set(oid, rank * 20)
     checkObject(type, data, this.#refer, this.#noteSpecial)
-    if (type === objectTypes.blob && data.length <= smallBlobBytes) this.#hooks.inspectBlob?.(data, oid)
+    if (type !== objectTypes.blob) return
+    if (data.length <= smallBlobBytes) this.#hooks.inspectBlob?.(data, oid)
+    else if (data.length > this.#limits.largeBlobBytes) this.#hooks.inspectLargeBlob?.(data, oid)
   }
 
   readonly #refer = (bytes: Uint8Array, offset: number, expect: number): void => {

@@ -1,12 +1,13 @@
 import { HubError } from '../errors.js'
 import { parseWords, UsageError, type Command, type Terminal } from './command.js'
+import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
 import { repoCreate, repoDelete } from './repo.js'
 import { serveCommand } from './serve.js'
 import { tokenCreate } from './token.js'
 import { userCreate } from './user.js'
 
-const commands: readonly Command[] = [serveCommand, migrateCommand, repoCreate, repoDelete, userCreate, tokenCreate]
+const commands: readonly Command[] = [serveCommand, migrateCommand, repoCreate, repoDelete, userCreate, tokenCreate, gcCommand]
 
 /** Runs one command line. Exit codes: 0 done, 1 failed, 2 not understood. */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {

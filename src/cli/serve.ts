@@ -53,6 +53,7 @@ async function serve(config: Config, terminal: Terminal): Promise<number> {
       },
     })
   })
+  services.startJobs().catch((error: unknown) => log({ err: error }, 'the hub does nothing by itself: its jobs did not start'))
   process.off('SIGINT', early).off('SIGTERM', early)
   if (asked > 0) {
     await shutdown.stop()

@@ -32,6 +32,10 @@ export interface Config {
   readonly workers: number
   /** Of one push. */
   readonly maxPackBytes: number
+  /** How long what nothing points to any more can be had back. */
+  readonly retentionMs: number
+  /** What a binary file may have outside git-lfs. */
+  readonly maxBinaryBytes: number
   /** How long open requests may go on when the hub stops. */
   readonly closeGraceMs: number
 }
@@ -87,6 +91,8 @@ export function loadConfig(env: Env): Config {
     answerBytes: read.bytes('CAIRN_ANSWER_BYTES', MiB) ?? 64 * MiB,
     workers: read.integer('CAIRN_WORKERS', { from: 1, to: 256 }) ?? Math.max(2, availableParallelism()),
     maxPackBytes,
+    retentionMs: (read.integer('CAIRN_RETENTION_DAYS', { from: 1, to: 3650 }) ?? 14) * 24 * 60 * 60_000,
+    maxBinaryBytes: read.bytes('CAIRN_MAX_BINARY_BYTES', MiB) ?? 10 * MiB,
     closeGraceMs,
   }
   if (databaseUrl !== undefined) {

@@ -43,8 +43,10 @@ const settings = [
   { name: 'CAIRN_SPOOL_BYTES', byDefault: 'half of what is free at start', says: 'room for them, of all pushes together' },
   { name: 'CAIRN_INGEST_BYTES', byDefault: '128MiB', says: 'memory for checking packs, of all pushes together' },
   { name: 'CAIRN_TABLE_BYTES', byDefault: '256MiB', says: 'memory for object tables and small packs of all repositories' },
-  { name: 'CAIRN_ANSWER_BYTES', byDefault: '64MiB', says: 'memory for answers that are kept (no effect yet)' },
-  { name: 'CAIRN_WORKERS', byDefault: 'as many as cores, at least 2', says: 'threads for heavy work (no effect yet)' },
+  { name: 'CAIRN_ANSWER_BYTES', byDefault: '64MiB', says: 'memory for answers that are kept' },
+  { name: 'CAIRN_MAX_BINARY_BYTES', byDefault: '10MiB', says: 'larger binary files are only taken in git-lfs' },
+  { name: 'CAIRN_RETENTION_DAYS', byDefault: '14', says: 'days for which what nothing points to any more is kept' },
+  { name: 'CAIRN_WORKERS', byDefault: 'as many as cores, at least 2', says: 'threads for heavy work' },
   {
     name: 'CAIRN_TRANSFER',
     byDefault: 'proxy',

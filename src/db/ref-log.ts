@@ -1,4 +1,4 @@
-import type { Transaction } from './pool.js'
+import type { Queryable, Transaction } from './pool.js'
 import { sql } from './sql.js'
 
 /** One ref's step: without `oldOid` it was made, without `newOid` it was deleted. */
@@ -24,4 +24,12 @@ export async function appendRefLog(
       ${changes.map((change) => change.name)}::bytea[], ${changes.map((change) => change.oldOid)}::bytea[],
       ${changes.map((change) => change.newOid)}::bytea[], ${changes.map((change) => change.newPeeled)}::bytea[]
     ) AS c (name, old_oid, new_oid, new_peeled)`)
+}
+
+/** What refs of a repository were at or became in the last `withinMs`, each once. */
+export async function listRecentTips(db: Queryable, repoId: number, withinMs: number): Promise<Buffer[]> {
+  const rows = await db.query<{ oid: Buffer }>(sql`
+    SELECT DISTINCT t.oid FROM ref_log l CROSS JOIN LATERAL (VALUES (l.old_oid), (l.new_oid)) AS t (oid)
+    WHERE l.repo_id = ${repoId} AND l.at > now() - ${withinMs}::float8 * interval '1 millisecond' AND t.oid IS NOT NULL`)
+  return rows.map(({ oid }) => oid)
 }

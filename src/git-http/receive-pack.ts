@@ -46,6 +46,6 @@ function sayingFull(request: FastifyRequest, port: ReceivePort): ReceivePort {
   }
   return {
     stage: (pack, push, options) => port.stage(pack, push, options).catch(refuse),
-    apply: (staged, push) => port.apply(staged, push).catch(refuse),
+    apply: (staged, push, say) => port.apply(staged, push, say).catch(refuse),
   }
 }

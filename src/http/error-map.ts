@@ -1,3 +1,4 @@
+import { LfsError, type LfsErrorCode } from '../../lfs/errors.js'
 import type { ProtocolErrorCode } from '../../protocol/errors.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { CommitOutcomeUnknown } from '../db/pool.js'
@@ -14,13 +15,14 @@ interface Answer {
 const internal = 'internal error: the log of the hub says more'
 
 /** The only place that knows statuses. A code without a row does not compile. */
-const answers: Readonly<Record<HubErrorCode | ProtocolErrorCode, Answer>> = {
+const answers: Readonly<Record<HubErrorCode | ProtocolErrorCode | LfsErrorCode, Answer>> = {
   'bad-request': { status: 400 },
   'bad-pack': { status: 400 },
   'bad-object': { status: 400 },
   'missing-object': { status: 400 },
   'not-our-ref': { status: 400 },
   unsupported: { status: 400 },
+  'bad-body': { status: 400 },
   'sign-in-required': { status: 401 },
   'bad-credentials': { status: 401 },
   forbidden: { status: 403 },
@@ -30,11 +32,15 @@ const answers: Readonly<Record<HubErrorCode | ProtocolErrorCode, Answer>> = {
   'not-found': { status: 404 },
   'already-exists': { status: 409 },
   conflict: { status: 409 },
+  'bad-hash-algo': { status: 409 },
   'stale-parent': { status: 412 },
   'too-large': { status: 413 },
+  'too-many-objects': { status: 413 },
   'unsupported-media': { status: 415 },
   'bad-host': { status: 421 },
   invalid: { status: 422 },
+  'bad-oid': { status: 422 },
+  'bad-size': { status: 422 },
   cancelled: { status: 499, says: 'the client left' },
   corrupt: { status: 500, says: internal },
   config: { status: 500, says: internal },
@@ -63,7 +69,7 @@ export function answerTo(error: unknown): ErrorAnswer {
     const { subject, url } = error.details
     return { status, message: says ?? error.message, hubCode: hubCode ?? (subject === undefined ? undefined : subjectCodes[subject]), url }
   }
-  if (error instanceof ProtocolError) {
+  if (error instanceof ProtocolError || error instanceof LfsError) {
     const { status, says } = answers[error.code]
     return plain(status, says ?? error.message)
   }

@@ -1,18 +1,33 @@
 import type { FastifyPluginAsync } from 'fastify'
+import { HubError } from '../errors.js'
+import type { LargeFiles } from '../large-files/large-files.js'
 import type { Repos } from '../repos/repos.js'
+import { adminGcRoute, type CollectGarbage } from './admin/gc.js'
 import { adminReposRoute } from './admin/repos.js'
 import { adminTokensRoute } from './admin/tokens.js'
 import { adminUsersRoute, type Accounts } from './admin/users.js'
 import { createRepoRoute } from './create-repo.js'
 import { deleteRepoRoute } from './delete-repo.js'
 import { sendHubError } from './errors.js'
+import { createLinkedSizes } from './linked-sizes.js'
+import { rawRoutes } from './raw.js'
 import { repoInfoRoutes } from './repo-info.js'
+import { resolveRoutes } from './resolve.js'
 import { whoami } from './whoami.js'
 
 export interface HubApiOptions {
   readonly repos: Repos
   readonly accounts: Accounts
+  /** Undefined: this hub keeps none, and says so where one is asked for. */
+  /** Undefined: this hub collects nothing. */
+  readonly collectGarbage?: CollectGarbage | undefined
+  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open'> | undefined
 }
+
+const notKept = async (): Promise<never> => {
+  throw new HubError('not-implemented', 'this hub does not store large files yet')
+}
+const noLargeFiles: Pick<LargeFiles, 'find' | 'open'> = { find: notKept, open: notKept }
 
 /** The Hub's HTTP API, as its clients call it, and our own calls below `/api/cairn/`. */
 export const hubApi =
@@ -30,7 +45,11 @@ export const hubApi =
     createRepoRoute(app, options)
     deleteRepoRoute(app, options)
     repoInfoRoutes(app, options)
+    const { repos, largeFiles = noLargeFiles } = options
+    resolveRoutes(app, { repos, largeFiles, linkedSizes: createLinkedSizes(largeFiles) })
+    rawRoutes(app, { repos })
     adminReposRoute(app, options)
     adminUsersRoute(app, options)
     adminTokensRoute(app, options)
+    if (options.collectGarbage) adminGcRoute(app, { collectGarbage: options.collectGarbage })
   }

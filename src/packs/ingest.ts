@@ -13,7 +13,7 @@ import {
 } from '../../protocol/pack/indexer.js'
 import { encodeObjectTable, ObjectTable } from '../../protocol/pack/object-table.js'
 import { createObjectReader } from '../../protocol/pack/reader.js'
-import type { PackView, Progress, StagedPointer, WorkOptions } from '../../protocol/ports.js'
+import type { PackView, Progress, StagedBinary, StagedPointer, WorkOptions } from '../../protocol/ports.js'
 import type { SpooledPack } from './spool.js'
 
 /** What a received pack is, once every byte of it has been looked at. */
@@ -29,12 +29,20 @@ export interface IngestedPack {
   readonly connections: Connections
   /** Small blobs that parse as git-lfs pointers. */
   readonly pointers: readonly StagedPointer[]
+  /** Large blobs that are no text; the first thousand. */
+  readonly binaries: readonly StagedBinary[]
+}
+
+/** Blobs of a pack that its policy is about. */
+export interface NotableBlobs {
+  readonly pointers: readonly StagedPointer[]
+  readonly binaries: readonly StagedBinary[]
 }
 
 /** A part of the second pass, done by another thread. */
 export interface ResolvedPart {
   readonly result: IndexPartResult
-  readonly pointers: readonly StagedPointer[]
+  readonly notable: NotableBlobs
 }
 
 /** Has another thread help with a pack whose scan has begun. */
@@ -50,6 +58,10 @@ const neverGrows = (): Promise<void> => Promise.reject(new Error('a pack that is
 
 /** Pointers of one push. */
 const maxPointers = 1_000_000
+/** Named in one refusal are far fewer. */
+const maxBinaries = 1_000
+/** Text has no zero byte here, and nearly everything else has. */
+const sampleBytes = 8_000
 
 /**
  * Indexes a spooled pack: every entry inflated, named and checked, deltas resolved, a thin pack completed out of the view (only by what may
@@ -63,11 +75,11 @@ export async function ingestPack(
   options: WorkOptions,
   { assist, grown = neverGrows }: IngestHelp = {},
 ): Promise<IngestedPack> {
-  const pointers: StagedPointer[] = []
-  const indexer = new PackIndexer(limits, collectPointers(pointers))
+  const notable = new NotableBlobCollector()
+  const indexer = new PackIndexer(limits, notable)
   const elsewhere = await scanWith(assist, indexer, spool, options, grown)
   const view = await openView()
-  await resolveWith(elsewhere, indexer, spool, pointers, options)
+  await resolveWith(elsewhere, indexer, spool, notable, options)
   await completeThin(indexer, spool, view, limits, options)
   if (indexer.addedBases > 0) await spool.seal(indexer.objects, options.slices)
   const { sha1, sha256 } = spool.checksums()
@@ -80,7 +92,18 @@ export async function ingestPack(
   const rev = encodeReverseIndex(index)
   await pause()
   const table = ObjectTable.openChecked(encodeObjectTable(index, sha256))
-  return { objects: index.count, sha1, sha256, idx, rev, table, addedBases: indexer.addedBases, connections, pointers }
+  return {
+    objects: index.count,
+    sha1,
+    sha256,
+    idx,
+    rev,
+    table,
+    addedBases: indexer.addedBases,
+    connections,
+    pointers: notable.pointers,
+    binaries: notable.binaries,
+  }
 }
 
 /** The first pass. Another thread, if there is one, begins to name what was scanned; what comes back is its part. */
@@ -110,11 +133,11 @@ async function resolveWith(
   elsewhere: readonly Promise<ResolvedPart>[],
   indexer: PackIndexer,
   spool: SpooledPack,
-  pointers: StagedPointer[],
+  notable: NotableBlobCollector,
   options: WorkOptions,
 ): Promise<void> {
   const takeParts = async () => {
-    for (const part of elsewhere) takePart(await part, indexer, pointers)
+    for (const part of elsewhere) takePart(await part, indexer, notable)
   }
   if (elsewhere.length === 0) return drive(indexer.resolve(spool), options)
   const isSplit = indexer.split()
@@ -123,33 +146,47 @@ async function resolveWith(
   if (isSplit) await takeParts()
 }
 
-function takePart({ result, pointers: more }: ResolvedPart, indexer: PackIndexer, pointers: StagedPointer[]): void {
-  indexer.takePart(result)
-  for (const pointer of more) addPointer(pointers, pointer)
+function takePart(part: ResolvedPart, indexer: PackIndexer, notable: NotableBlobCollector): void {
+  indexer.takePart(part.result)
+  notable.take(part.notable)
 }
 
 /** Helps with a pack that another thread's indexer shares. @throws ProtocolError `bad-pack`, `bad-object`, `too-large`, `cancelled` */
 export async function resolvePart(part: IndexPart, spool: SpooledPack, options: WorkOptions): Promise<ResolvedPart> {
-  const pointers: StagedPointer[] = []
-  const indexer = PackIndexer.ofPart(part, collectPointers(pointers))
+  const notable = new NotableBlobCollector()
+  const indexer = PackIndexer.ofPart(part, notable)
   await drive(indexer.follow(), options, () => indexer.scannedMore())
   spool.grow(Math.max(spool.length, indexer.end + trailerBytes)) // opened while the pack was arriving
   await drive(indexer.resolve(spool), options)
-  return { result: indexer.result(), pointers }
+  const { pointers, binaries } = notable
+  return { result: indexer.result(), notable: { pointers, binaries } }
 }
 
-function collectPointers(pointers: StagedPointer[]): IndexerHooks {
-  return {
-    inspectBlob(data, oid) {
-      const pointer = parsePointer(data)
-      if (pointer) addPointer(pointers, { blob: oidFromBytes(oid), lfsOid: pointer.oid, size: pointer.size })
-    },
+/** Gathers what the policy of a push will want to know. */
+class NotableBlobCollector implements NotableBlobs, IndexerHooks {
+  readonly pointers: StagedPointer[] = []
+  readonly binaries: StagedBinary[] = []
+
+  inspectBlob(data: Uint8Array, oid: Uint8Array): void {
+    const pointer = parsePointer(data)
+    if (pointer) this.#addPointer({ blob: oidFromBytes(oid), lfsOid: pointer.oid, size: pointer.size })
   }
-}
 
-function addPointer(pointers: StagedPointer[], pointer: StagedPointer): void {
-  if (pointers.length === maxPointers) throw new ProtocolError('too-large', `more than ${maxPointers} git-lfs pointers in one push`)
-  pointers.push(pointer)
+  inspectLargeBlob(data: Uint8Array, oid: Uint8Array): void {
+    if (this.binaries.length < maxBinaries && data.subarray(0, sampleBytes).includes(0)) {
+      this.binaries.push({ blob: oidFromBytes(oid), size: data.length })
+    }
+  }
+
+  take({ pointers, binaries }: NotableBlobs): void {
+    for (const pointer of pointers) this.#addPointer(pointer)
+    this.binaries.push(...binaries.slice(0, maxBinaries - this.binaries.length))
+  }
+
+  #addPointer(pointer: StagedPointer): void {
+    if (this.pointers.length === maxPointers) throw new ProtocolError('too-large', `more than ${maxPointers} git-lfs pointers in one push`)
+    this.pointers.push(pointer)
+  }
 }
 
 async function drive(steps: Generator<Progress | 'more' | undefined, void>, { slices, onProgress }: WorkOptions, grown = neverGrows): Promise<void> {

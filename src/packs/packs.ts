@@ -56,6 +56,7 @@ const defaultLimits: Omit<IndexLimits, 'cacheBytes'> = {
   maxStructureBytes: 50 * 1024 * 1024,
   maxInflatedBytes: 200 * 1024 * 1024 * 1024,
   maxDeltaDepth: 4095,
+  largeBlobBytes: 10 * 1024 * 1024,
 }
 /** Of one repository; beyond it inline packs go to a file. */
 const inlineMemoryBytes = 8 * 1024 * 1024

@@ -144,6 +144,7 @@ class Staged implements StagedRepoPack {
   readonly view: PackView
   readonly objects: number
   readonly pointers: StagedPack['pointers']
+  readonly binaries: StagedPack['binaries']
   readonly basis: StagedRepoPack['basis']
   readonly pack: CheckedPack | undefined
   readonly externals: readonly Uint8Array[]
@@ -160,6 +161,7 @@ class Staged implements StagedRepoPack {
     this.view = spooled && ingested ? new StagedView(snapshot, ingested.table, spooled) : snapshot
     this.objects = ingested?.objects ?? 0
     this.pointers = ingested?.pointers ?? []
+    this.binaries = ingested?.binaries ?? []
     this.externals = reliedOn(ingested?.connections.externals ?? new Uint8Array(0), ingested?.table, request.newOids)
     this.pack = spooled && ingested && checkedPack(spooled, ingested, request.source)
   }

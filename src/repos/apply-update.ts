@@ -2,6 +2,7 @@ import { oidBytes, oidFromBytes } from '../../protocol/oid.js'
 import type { CommandResult, Oid, Ref, RefName } from '../../protocol/types.js'
 import { appendEvent } from '../db/outbox.js'
 import { appendAudit } from '../db/audit.js'
+import { renewLinks } from '../db/large-objects.js'
 import { CommitOutcomeUnknown, isLockTimeout, type Database, type Transaction } from '../db/pool.js'
 import { appendRefLog } from '../db/ref-log.js'
 import { deleteRefs, findRefs, insertRefs, moveRefs, namesWithRefsBelow, type RefRow } from '../db/refs.js'
@@ -141,6 +142,9 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   if (staged && locked.gcEpoch !== known.gcEpoch) throw new RollBack({ kind: 'epoch' })
   if (locked.accessVer !== known.access.repo || locked.actorAccessVer !== known.access.actor) throw new RollBack({ kind: 'access', locked })
   if (staged && !(await lockPackBlobs(tx, staged))) throw new RollBack({ kind: 'keep' })
+  const wanted = new Set(update.lfsOids)
+  if ((await renewLinks(tx, repoId, [...wanted])).length < wanted.size)
+    throw new RollBack(refuseAll(update, 'git-lfs objects are missing: send them again'))
 
   const head = locked.headRef.toString('latin1') as RefName
   const { changes, headExists } = await decide(tx, update, head)

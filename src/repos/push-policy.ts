@@ -1,17 +1,15 @@
 import { oidBytes } from '../../protocol/oid.js'
-import type { PackView, StagedPointer } from '../../protocol/ports.js'
+import type { PackView } from '../../protocol/ports.js'
 import { parseTag } from '../../protocol/objects/tag.js'
 import { createObjectReader, type ObjectReader } from '../../protocol/pack/reader.js'
 import { objectTypes, objectTypeNames, zeroOid, type Oid, type PushCommand, type RefName } from '../../protocol/types.js'
 import type { UpdateCommand } from './ref-changes.js'
 
-/** Shown in git, by git-lfs and by the LFS door, until large files exist. */
-export const noLargeFiles = 'git-lfs is not supported by this hub yet: large files cannot be stored'
-
 export interface PolicyInput {
   /** Pack and repository together. */
   readonly view: PackView
-  readonly pointers: readonly StagedPointer[]
+  /** Why no new object is taken; undefined: they are. */
+  readonly refusal: string | undefined
   readonly commands: readonly PushCommand[]
   /** Refs the repository may have in all. */
   readonly maxRefs: number
@@ -25,9 +23,9 @@ export interface PolicyVerdict {
 
 /**
  * What a repository accepts once its pack is known to be sound. Nothing has been stored yet.
- * Branches name commits; a pointer needs its large object; refs do not grow without end.
+ * Branches name commits; refs do not grow without end.
  */
-export async function applyPushPolicy({ view, pointers, commands, maxRefs }: PolicyInput): Promise<PolicyVerdict> {
+export async function applyPushPolicy({ view, refusal, commands, maxRefs }: PolicyInput): Promise<PolicyVerdict> {
   const accepted: UpdateCommand[] = []
   const refused = new Map<RefName, string>()
   const reader = createObjectReader(view)
@@ -45,7 +43,7 @@ export async function applyPushPolicy({ view, pointers, commands, maxRefs }: Pol
       refs--
       return undefined
     }
-    if (pointers.length > 0) return noLargeFiles
+    if (refusal !== undefined) return refusal
     if (!view.refs.find(command.name) && ++refs > maxRefs) return `the repository would have more than ${maxRefs} refs`
     const entry = view.find(oidBytes(command.newOid), 'credit')
     if (entry === -1) return 'missing necessary objects'

@@ -1,9 +1,11 @@
-import type { ReceivePort, StagedPack } from '../../protocol/ports.js'
+import type { ReceivePort, Slices, StagedPack } from '../../protocol/ports.js'
 import { zeroOid, type CommandResult, type PushCommand } from '../../protocol/types.js'
 import { databaseTime } from '../db/repositories.js'
 import type { RepoState } from '../db/versions.js'
+import type { LargeFiles } from '../large-files/large-files.js'
 import type { StagedRepoPack } from '../packs/checked-pack.js'
 import { applyUpdate, type UpdateDependencies } from './apply-update.js'
+import { judgeLargeFiles } from './large-file-policy.js'
 import { applyPushPolicy } from './push-policy.js'
 import { createUpdateId } from './update-id.js'
 
@@ -14,10 +16,17 @@ export interface PushContext {
   readonly authorise: () => Promise<boolean>
   readonly signal: AbortSignal
   readonly maxRefs: number
+  /** What a binary file may have outside git-lfs, bytes. */
+  readonly maxBinaryBytes: number
+}
+
+export interface PushDependencies extends UpdateDependencies {
+  readonly largeFiles: Pick<LargeFiles, 'find'>
+  readonly slices: (signal: AbortSignal) => Slices
 }
 
 /** One push to one repository: spool and check, policy, publish, the one transaction. */
-export function createReceivePort(deps: UpdateDependencies, context: PushContext): ReceivePort {
+export function createReceivePort(deps: PushDependencies, context: PushContext): ReceivePort {
   const { db, packs } = deps
   const { repo, actor } = context
   const updateId = createUpdateId()
@@ -43,10 +52,22 @@ export function createReceivePort(deps: UpdateDependencies, context: PushContext
       return staged
     },
 
-    async apply(given, request): Promise<readonly CommandResult[]> {
+    async apply(given, request, say): Promise<readonly CommandResult[]> {
       if (!staged || given !== staged || !startedAt) throw new Error('apply takes what stage of the same push gave')
       const { commands, atomic } = request
-      const { accepted, refused } = await applyPushPolicy({ view: staged.view, pointers: staged.pointers, commands, maxRefs: context.maxRefs })
+      const { view, pointers, binaries } = staged
+      const { refusal, advice, lfsOids } = await judgeLargeFiles({
+        repoId: repo.id,
+        view,
+        pointers,
+        binaries,
+        tips: commands.map(({ newOid }) => newOid).filter((oid) => oid !== zeroOid),
+        largeFiles: deps.largeFiles,
+        maxBinaryBytes: context.maxBinaryBytes,
+        slices: deps.slices(context.signal),
+      })
+      advice.forEach(say)
+      const { accepted, refused } = await applyPushPolicy({ view, refusal, commands, maxRefs: context.maxRefs })
       if (accepted.length === 0 || (atomic && refused.size > 0)) {
         return commands.map(({ name }) => ({ name, kind: 'refused', reason: refused.get(name) ?? 'atomic push failure' }))
       }
@@ -57,7 +78,7 @@ export function createReceivePort(deps: UpdateDependencies, context: PushContext
         staged,
         commands: accepted,
         atomic,
-        lfsOids: [],
+        lfsOids,
         actorId: actor.id,
         startedAt,
         accessVersions: { repo: repo.versions.accessVer, actor: actor.accessVer },

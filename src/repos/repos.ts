@@ -4,9 +4,11 @@ import type { Database } from '../db/pool.js'
 import type { RepoState, Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import type { Answers } from '../packs/answers.js'
+import type { LargeFiles } from '../large-files/large-files.js'
 import type { Packs } from '../packs/packs.js'
 import { createRepo, deleteRepo, type CommitAuthor, type CreateRepoRequest } from './create-repo.js'
 import { createReceivePort } from './receive-push.js'
+import { createRepoFiles, type RepoFiles } from './repo-files.js'
 import { findRevision } from './revisions.js'
 import { createFetchPort } from './serve-fetch.js'
 import { listCommitFiles } from './tree-reader.js'
@@ -26,7 +28,7 @@ export interface RepoInfo {
 }
 
 /** What the doors may ask of repositories. Who may ask was settled before. */
-export interface Repos {
+export interface Repos extends RepoFiles {
   /** @throws HubError `already-exists`, `invalid` */
   createRepo(request: CreateRepoRequest): Promise<RepoState>
   /** @throws HubError `repo-not-found` when somebody else was first */
@@ -56,6 +58,8 @@ export interface ReposDependencies {
   readonly answers: Answers
   readonly slices: (signal: AbortSignal) => Slices
   readonly maxRefs: number
+  readonly largeFiles: Pick<LargeFiles, 'find'>
+  readonly maxBinaryBytes: number
 }
 
 export function createRepos(deps: ReposDependencies): Repos {
@@ -64,11 +68,12 @@ export function createRepos(deps: ReposDependencies): Repos {
     createRepo: (request) => createRepo(deps, request),
     deleteRepo: (repo, actor) => deleteRepo(deps, repo, actor.id),
     slices: deps.slices,
+    ...createRepoFiles(deps),
 
     async repoInfo(repo, { revision, signal = new AbortController().signal } = {}) {
       const snapshot = await packs.openSnapshot(repo.id, repo.versions)
       try {
-        const sha = findRevision(snapshot, revision ?? 'HEAD')
+        const sha = findRevision(snapshot, revision ?? 'HEAD')?.commit
         if (sha === undefined) {
           if (revision === undefined && !snapshot.refs.find(snapshot.refs.head)) return { sha: null, lastModified: repo.updatedAt, siblings: [] }
           throw new HubError('revision-not-found', `Invalid rev id: ${revision}`)
@@ -91,6 +96,6 @@ export function createRepos(deps: ReposDependencies): Repos {
       return { ...createFetchPort(snapshot, answers, caller), release: () => snapshot.release() }
     },
 
-    openReceive: (repo, options) => createReceivePort(deps, { repo, maxRefs: deps.maxRefs, ...options }),
+    openReceive: (repo, options) => createReceivePort(deps, { repo, maxRefs: deps.maxRefs, maxBinaryBytes: deps.maxBinaryBytes, ...options }),
   }
 }

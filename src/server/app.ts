@@ -1,8 +1,11 @@
 import { fastify, LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { FormTokens } from '../auth/csrf.js'
+import type { Sessions } from '../auth/sessions.js'
 import type { Namespace } from '../db/namespaces.js'
 import type { Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import { gitHttp } from '../git-http/plugin.js'
+import type { CollectGarbage } from '../hub-api/admin/gc.js'
 import type { Accounts } from '../hub-api/admin/users.js'
 import { sendHubError } from '../hub-api/errors.js'
 import { hubApi } from '../hub-api/plugin.js'
@@ -11,8 +14,11 @@ import { createBaseUrl } from '../http/base-url.js'
 import { refuseTwoHosts } from '../http/one-host.js'
 import { registerRequestContext } from '../http/request-context.js'
 import { createRequestId } from '../http/request-id.js'
-import { lfsHttp } from '../lfs-http/plugin.js'
+import { lfsHttp, type LfsHttpOptions } from '../lfs-http/plugin.js'
+import type { LargeFiles } from '../large-files/large-files.js'
 import type { Repos } from '../repos/repos.js'
+import type { Uploads } from '../repos/uploads.js'
+import { web } from '../web/plugin.js'
 import { registerAccessLog } from './access-log.js'
 import { health, type HealthChecks } from './health.js'
 
@@ -22,6 +28,14 @@ export interface AppServices {
   readonly findNamespace: (name: string) => Promise<Namespace | undefined>
   readonly repos: Repos
   readonly accounts: Accounts
+  /** Undefined: this hub keeps none. */
+  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open'> | undefined
+  /** Undefined: nothing is collected. */
+  readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: no git-lfs. */
+  readonly lfs?: LfsHttpOptions | undefined
+  /** Undefined: no pages. */
+  readonly pages?: { readonly sessions: Sessions; readonly formTokens: FormTokens; readonly uploads: Uploads } | undefined
   readonly health: HealthChecks
 }
 
@@ -67,6 +81,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   registerRequestContext(app, {
     versions: services.versions,
     findNamespace: services.findNamespace,
+    findSession: async (id) => services.pages?.sessions.find(id),
     baseUrl: createBaseUrl({ publicUrl: options.publicUrl, allowedHosts: options.allowedHosts }),
   })
   app.setErrorHandler(sendHubError)
@@ -82,8 +97,16 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
       ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }),
     }),
   )
-  void app.register(lfsHttp)
-  void app.register(hubApi({ repos: services.repos, accounts: services.accounts }))
+  if (services.lfs) void app.register(lfsHttp(services.lfs))
+  void app.register(
+    hubApi({
+      repos: services.repos,
+      accounts: services.accounts,
+      largeFiles: services.largeFiles,
+      collectGarbage: services.collectGarbage,
+    }),
+  )
+  if (services.pages) void app.register(web({ repos: services.repos, ...services.pages }))
   return app
 }
 

@@ -1,17 +1,25 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
+import { createFormTokens } from '../auth/csrf.js'
 import { createKeyRing, type KeyRing } from '../auth/keys.js'
+import { createSessions } from '../auth/sessions.js'
+import { createSignedLinks } from '../auth/signed-links.js'
 import type { Config } from '../config/config.js'
+import { freeBytes } from '../config/free-bytes.js'
 import { takeDataLock } from '../db/data-lock.js'
 import { startEmbedded } from '../db/embedded/supervisor.js'
 import { migrate } from '../db/migrate.js'
 import { findNamespace } from '../db/namespaces.js'
 import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
 import { sql } from '../db/sql.js'
+import { createJobs } from '../jobs/jobs.js'
 import { createHotVersions } from '../db/hot-versions.js'
 import { createVersions } from '../db/versions.js'
 import { createKeeper } from '../kept/keep.js'
+import { createLargeFiles } from '../large-files/create-large-files.js'
+import { createLocks } from '../large-files/locks.js'
+import type { LinkClaims } from '../lfs-http/links.js'
 import { createAnswers } from '../packs/answers.js'
 import { createPacks } from '../packs/packs.js'
 import { createPackJobs } from '../packs/workers/pack-jobs.js'
@@ -19,8 +27,10 @@ import { PackWorkers } from '../packs/workers/pool.js'
 import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { createRepos } from '../repos/repos.js'
+import { createUploads } from '../repos/uploads.js'
 import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
 import type { AppServices } from './app.js'
+import { createChores, reportFigures } from './chores.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
 
 /** What a part of the hub may say: fields and a short phrase. */
@@ -28,6 +38,8 @@ export type Log = (fields: object, phrase: string) => void
 
 export interface Ground {
   readonly db: Database
+  /** To the server itself. */
+  readonly directConnection: ConnectionOptions
   /** Names of the migrations that ran just now. */
   readonly migrated: readonly string[]
   /** Last of all: pool, embedded database, lock. */
@@ -37,6 +49,8 @@ export interface Ground {
 export interface Services extends AppServices {
   readonly secrets: Secrets
   readonly keys: KeyRing
+  /** Begins what the hub does by itself. */
+  readonly startJobs: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -67,7 +81,7 @@ export async function openGround(config: Config, log: Log): Promise<Ground> {
       onIdleError: (error) => log({ err: error }, 'an idle database connection broke'),
     })
     closers.push(() => db.close())
-    return { db, migrated: await migrate(db), close }
+    return { db, directConnection: directConnection ?? connection, migrated: await migrate(db), close }
   } catch (error) {
     await close()
     throw error
@@ -122,25 +136,70 @@ export async function createServices(config: Config, log: Log): Promise<Services
     await store.sweepTemporary()
     const workers = new PackWorkers({ size: config.workers })
     const jobs = createPackJobs(workers, spool)
+    const keeper = createKeeper({ db, store })
     const packs = createPacks({
       beginCheck: jobs.beginCheck,
       db,
       store,
       files: store,
       localFiles: store,
-      keeper: createKeeper({ db, store }),
+      keeper,
       spool,
       ingestBytes: config.ingestBytes,
       tableBytes: config.tableBytes,
+      limits: { largeBlobBytes: config.maxBinaryBytes },
+    })
+    const largeFiles = createLargeFiles({
+      db,
+      store,
+      promote: (staging, final) => store.promote(staging, final),
+      keeper,
+      reservableBytes: async () => freeBytes(config.dataDirectory),
     })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const repos = createRepos({ db, packs, versions, answers: createAnswers({ answerBytes: config.answerBytes, jobs }), slices, maxRefs })
+    const repos = createRepos({
+      db,
+      packs,
+      versions,
+      answers: createAnswers({ answerBytes: config.answerBytes, jobs }),
+      slices,
+      maxRefs,
+      largeFiles,
+      maxBinaryBytes: config.maxBinaryBytes,
+    })
+    const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, slices, retentionMs: config.retentionMs, log })
+    const queue = createJobs({ connection: ground.directConnection, tasks: chores.tasks, schedule: chores.schedule, log })
+    const keys = createKeyRing({ db, secretKey: secrets.secretKey })
 
     return {
       secrets,
       versions,
       repos,
-      keys: createKeyRing({ db, secretKey: secrets.secretKey }),
+      keys,
+      startJobs: () => queue.start(),
+      collectGarbage: async (options) => reportFigures(await chores.collect(options)),
+      largeFiles,
+      lfs: {
+        largeFiles,
+        locks: createLocks(db),
+        links: createSignedLinks<LinkClaims>(keys, 'lfs-link'),
+        findActor: (tokenId) => versions.actorByToken(tokenId),
+      },
+      pages: {
+        sessions: createSessions({ db, versions }),
+        formTokens: createFormTokens(keys),
+        uploads: createUploads({
+          db,
+          packs,
+          versions,
+          largeFiles,
+          slices,
+          maxRefs,
+          maxPackBytes: config.maxPackBytes,
+          maxBinaryBytes: config.maxBinaryBytes,
+          spool: { directory: spool.directory, maxBytes: config.spoolBytes },
+        }),
+      },
       findNamespace: (name) => findNamespace(db, name),
       accounts: {
         createUser: (user) => createUser(db, user),
@@ -152,6 +211,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
         store: () => store.ping(),
       },
       close: async () => {
+        await queue.close()
         packs.close()
         await workers.close()
         await ground.close()

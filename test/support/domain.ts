@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { LfsOid } from '../../lfs/types.js'
 import type { CommandResult, Oid, PushCommand, RefName } from '../../protocol/types.js'
 import { zeroOid } from '../../protocol/types.js'
 import { ensureAdmin } from '../../src/auth/accounts.js'
@@ -51,6 +52,10 @@ interface Teardown {
   teardown(work: () => unknown): void
 }
 
+/** Whoever pushes pointers here finds none of their objects. */
+export const largeFiles = { find: async () => new Map<LfsOid, number>() }
+export const maxBinaryBytes = 10 * 2 ** 20
+
 export const never = new AbortController().signal
 export const slices = (signal: AbortSignal = never) => createSlices({ sliceMs: 20, signal })
 
@@ -87,6 +92,8 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     answers: createAnswers({ answerBytes: 2 ** 20, ...(jobs ? { jobs } : {}) }),
     slices,
     maxRefs: 100_000,
+    largeFiles,
+    maxBinaryBytes,
   })
   const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
 
@@ -102,13 +109,20 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     current: async (name) => (await versions.current({ repo: pathOf(name) })).repo!,
     async push(repo, { commands, pack, atomic = false, authorise = async () => true, before }) {
       const actor = (await findNamespace(db, 'admin'))!
-      const context: PushContext = { repo, actor: { id: actor.id, accessVer: actor.accessVer }, authorise, signal: never, maxRefs: 100_000 }
-      const port = createReceivePort({ db, packs, versions }, context)
+      const context: PushContext = {
+        repo,
+        actor: { id: actor.id, accessVer: actor.accessVer },
+        authorise,
+        signal: never,
+        maxRefs: 100_000,
+        maxBinaryBytes,
+      }
+      const port = createReceivePort({ db, packs, versions, largeFiles, slices }, context)
       const request = { commands, atomic, pushOptions: [] }
       const staged = await port.stage(pack && chunked(pack), request, { slices: slices() })
       try {
         await before?.()
-        return await port.apply(staged, request)
+        return await port.apply(staged, request, () => undefined)
       } finally {
         await staged.dispose()
       }

@@ -7,6 +7,7 @@ import type { ActorState, RepoPath, RepoState, Versions } from '../../src/db/ver
 import { HubError } from '../../src/errors.js'
 import type { Repos } from '../../src/repos/repos.js'
 import { buildApp, type AppOptions } from '../../src/server/app.js'
+import { createMemoryLfs } from './memory-lfs.js'
 
 /** Doors alone, over people and repositories that live in arrays. No git content: what a repository holds is tested elsewhere. */
 export interface MemoryHub {
@@ -54,6 +55,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       return { ...(entry ? { actor: entry[1] } : {}), ...(found ? { repo: found } : {}) }
     },
     repoById: async (id) => repos.find((repo) => repo.id === id),
+    actorByToken: async (tokenId) => [...tokens.values()].find(({ token }) => token.id === tokenId),
     changing: (_subject, change) => change(),
   }
 
@@ -112,6 +114,12 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       return { sha: null, lastModified: at, siblings: [] }
     },
     readRefs: async () => noRefs,
+    findFile: async () => {
+      throw new HubError('revision-not-found', 'no files here')
+    },
+    readFile: async function* () {
+      yield new Uint8Array()
+    },
     openFetch: async () => ({
       view: emptyView,
       answer: async function* () {
@@ -149,6 +157,8 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
           return `hf_made${tokens.size - 1}`
         },
       },
+      lfs: createMemoryLfs(),
+      collectGarbage: async () => ({}),
       health: { database: async () => undefined, store: async () => undefined },
     },
     { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options },

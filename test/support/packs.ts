@@ -14,6 +14,7 @@ export const limits: IndexLimits = {
   maxObjectBytes: 100 * 2 ** 20,
   maxStructureBytes: 50 * 2 ** 20,
   maxInflatedBytes: 2 ** 30,
+  largeBlobBytes: 10 * 2 ** 20,
   maxDeltaDepth: 4095,
   cacheBytes: 2 ** 24,
 }

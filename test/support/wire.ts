@@ -134,6 +134,7 @@ export function fakeReceive(
         view: {} as PackView,
         objects: 0,
         pointers: [],
+        binaries: [],
         publish: async () => {},
         dispose: async () => {
           fake.disposed++

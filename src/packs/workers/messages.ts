@@ -1,6 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
+import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
-import type { PackRequest, Progress, StagedPointer } from '../../../protocol/ports.js'
+import type { PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
@@ -12,6 +13,7 @@ export type Job =
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
+  | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
 
 /** Sent to a worker: one port a job, for progress, chunks and the end. */
 export interface JobStart {
@@ -46,6 +48,7 @@ export type JobResult =
   | { readonly kind: 'resolve'; readonly part: ResolvedPart }
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
+  | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
 
 /** A checked pack as it crosses threads. */
 export interface IndexedPack {
@@ -60,6 +63,7 @@ export interface IndexedPack {
   readonly externals: Uint8Array
   readonly expected: Uint8Array
   readonly pointers: readonly StagedPointer[]
+  readonly binaries: readonly StagedBinary[]
 }
 
 /** Chunks under way to a reader that has not taken them. */

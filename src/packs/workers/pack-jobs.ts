@@ -1,6 +1,7 @@
 import type { AnswerPack, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { BeginCheck } from '../check-pack.js'
+import type { FindPointers } from '../find-pointers.js'
 import type { IngestedPack } from '../ingest.js'
 import type { Snapshot } from '../snapshot.js'
 import type { Spool } from '../spool.js'
@@ -15,6 +16,7 @@ export interface PackJobs {
   readonly beginCheck: BeginCheck
   readonly answer: AnswerPack
   readonly reaches: Reaches
+  readonly findPointers: FindPointers
 }
 
 export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
@@ -40,6 +42,8 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
     answer: (view, request, options) => workers.stream({ kind: 'enumerate', snapshot: (view as Snapshot).toMessage(), request }, options),
     reaches: async (view, wants, haves, options) =>
       (await workers.run({ kind: 'reach', snapshot: (view as Snapshot).toMessage(), wants, haves }, options)).reached,
+    findPointers: async (view, wants, options) =>
+      (await workers.run({ kind: 'pointers', snapshot: (view as Snapshot).toMessage(), wants }, options)).oids,
   }
 }
 

@@ -7,6 +7,7 @@ import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackView, Progress, Slices, WorkOptions } from '../../../protocol/ports.js'
 import { reaches } from '../../../protocol/reachable.js'
 import { checkPack } from '../check-pack.js'
+import { findPointers } from '../find-pointers.js'
 import { PackFiles } from '../pack-file.js'
 import { snapshotFromMessage } from '../snapshot.js'
 import { resolvePart, type ResolvedPart } from '../ingest.js'
@@ -49,6 +50,7 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort): Prom
   if (job.kind === 'resolve') return resolve(job, options)
   const view = snapshotFromMessage(job.snapshot, files)
   try {
+    if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
     await sendChunks(answerPack(view, job.request, options), options.slices, port)
     return { kind: 'enumerate' }

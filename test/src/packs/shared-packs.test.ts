@@ -8,7 +8,7 @@ import { makeBigRepo } from '../../../bench/make-big-repo.js'
 import { createReceivePort } from '../../../src/repos/receive-push.js'
 import type { RepoState } from '../../../src/db/versions.js'
 import { PackWorkers } from '../../../src/packs/workers/pool.js'
-import { create, openDomain, slices, type Domain } from '../../support/domain.js'
+import { create, largeFiles, maxBinaryBytes, openDomain, slices, type Domain } from '../../support/domain.js'
 import { git } from '../../support/git.js'
 import { nameOf, packOf } from '../../support/packs.js'
 
@@ -25,8 +25,8 @@ const objectsIn = (pack: Buffer): number => pack.readUInt32BE(8)
 /** One push whose pack comes in pieces, now and then late. */
 async function pushSlowly(domain: Domain, repo: RepoState, ref: string, oid: string, pack: Buffer, signal = new AbortController().signal) {
   const actor = { id: domain.adminId, accessVer: 1 }
-  const context = { repo, actor, authorise: async () => true, signal, maxRefs: 10 }
-  const port = createReceivePort(domain, context)
+  const context = { repo, actor, authorise: async () => true, signal, maxRefs: 10, maxBinaryBytes }
+  const port = createReceivePort({ ...domain, largeFiles, slices }, context)
   const request = { commands: [create(ref, oid)], atomic: false, pushOptions: [] }
   const pieces = async function* () {
     for (let at = 0, i = 0; at < pack.length; i++) {
@@ -38,7 +38,7 @@ async function pushSlowly(domain: Domain, repo: RepoState, ref: string, oid: str
   }
   const staged = await port.stage(pieces(), request, { slices: slices(signal) })
   try {
-    return await port.apply(staged, request)
+    return await port.apply(staged, request, () => undefined)
   } finally {
     await staged.dispose()
   }

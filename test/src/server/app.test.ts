@@ -45,7 +45,12 @@ const writes = {
   gated: '401 401 403 403 403 200 403 200',
   off: '403 401 403 403 403 403 403 200',
 }
-const lfs = Object.fromEntries(Object.entries(reads).map(([name, row]) => [name, row.replaceAll('200', '501')]))
+const post = { method: 'POST', headers: { 'content-type': 'application/vnd.git-lfs+json' } } as const
+/** Whoever asks: without a link nobody gets bytes, and nobody is told what there is. */
+const noLink = Object.fromEntries(Object.keys(reads).map((name) => [name, '403 401 403 403 403 403 403 403']))
+const answering = (table: Record<string, string>, status: string) =>
+  Object.fromEntries(Object.entries(table).map(([name, row]) => [name, row.replaceAll('200', status)]))
+const batch = (operation: string) => JSON.stringify({ operation, objects: [{ oid: 'a'.repeat(64), size: 1 }] })
 
 t.test('every route about a repository decides the same way, for every caller and kind of repository', async (t) => {
   const routes: readonly [
@@ -58,8 +63,18 @@ t.test('every route about a repository decides the same way, for every caller an
     ['push: info/refs', (base, name) => ({ url: `${base}/alice/${name}/info/refs?service=git-receive-pack` }), writes],
     ['fetch: upload-pack', (base, name) => ({ ...upload, url: `${base}/alice/${name}/git-upload-pack` }), reads],
     ['push: receive-pack', (base, name) => ({ ...receive, url: `${base}/alice/${name}.git/git-receive-pack` }), writes],
-    ['lfs: batch', (base, name) => ({ method: 'POST', url: `${base}/alice/${name}.git/info/lfs/objects/batch`, payload: {} }), lfs],
-    ['lfs: locks without .git', (base, name) => ({ url: `${base}/alice/${name}/info/lfs/locks` }), lfs],
+    ['lfs: download', (base, name) => ({ ...post, url: `${base}/alice/${name}.git/info/lfs/objects/batch`, payload: batch('download') }), reads],
+    ['lfs: upload', (base, name) => ({ ...post, url: `${base}/alice/${name}/info/lfs/objects/batch`, payload: batch('upload') }), writes],
+    ['lfs: locks without .git', (base, name) => ({ url: `${base}/alice/${name}/info/lfs/locks` }), reads],
+    [
+      'lfs: a lock',
+      (base, name) => ({ ...post, url: `${base}/alice/${name}.git/info/lfs/locks`, payload: '{"path":"a"}' }),
+      answering(writes, '201'),
+    ],
+    ['lfs: locks before a push', (base, name) => ({ ...post, url: `${base}/alice/${name}.git/info/lfs/locks/verify`, payload: '{}' }), writes],
+    ['lfs: unlock', (base, name) => ({ ...post, url: `${base}/alice/${name}/info/lfs/locks/x/unlock`, payload: '{}' }), answering(writes, '404')],
+    ['lfs: bytes without a link', (base, name) => ({ url: `${base}/alice/${name}.git/info/lfs/objects/${'a'.repeat(64)}` }), noLink],
+    ['lfs: somewhere else', (base, name) => ({ url: `${base}/alice/${name}/info/lfs/elsewhere` }), answering(reads, '404')],
   ]
   for (const [label, request, expected] of routes) {
     for (const base of ['', '/datasets', '/spaces']) {
@@ -103,6 +118,7 @@ t.test('routes about namespaces and the hub', async (t) => {
       '401 401 403 403 403 200 403 200',
     ],
     ['create a token for nobody', { method: 'POST', url: '/api/cairn/users/nobody/tokens' }, '401 401 403 403 403 403 403 404'],
+    ['collect garbage', { method: 'POST', url: '/api/cairn/gc', payload: {} }, '401 401 403 403 403 403 403 200'],
     ['health', { url: '/healthz' }, '200 200 200 200 200 200 200 200'],
     ['ready', { url: '/readyz' }, '200 200 200 200 200 200 200 200'],
     ['nothing', { url: '/api/nothing' }, '404 404 404 404 404 404 404 404'],
@@ -194,8 +210,8 @@ t.test('refusals carry what clients look for', async (t) => {
     payload: '{}',
     headers: { 'content-type': 'application/vnd.git-lfs+json' },
   })
-  t.match(lfs, { statusCode: 501, type: 'application/vnd.git-lfs+json' })
-  t.equal(JSON.parse(lfs.body).message, 'this hub does not store large files yet: Git LFS is not supported')
+  t.match(lfs, { statusCode: 400, type: 'application/vnd.git-lfs+json' })
+  t.equal(JSON.parse(lfs.body).message, "operation must be 'download' or 'upload'")
   t.match(await pick({ method: 'DELETE', url: '/api/repos/delete', payload: { name: 'x' }, headers: as('hf_owner') }), {
     statusCode: 404,
     code: 'RepoNotFound',

@@ -1,0 +1,75 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { HubError } from '../errors.js'
+import { contentRange, contentRangeOfNone, parseRange, type ByteRange } from './byte-range.js'
+import { checkPreconditions, rangeApplies } from './preconditions.js'
+import { sendStream, type Sent } from './send-stream.js'
+
+/** Bytes under a name that is theirs for ever. */
+export interface NamedBytes {
+  /** With its quotes. */
+  readonly etag: string
+  readonly size: number
+  readonly open: (range: ByteRange) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+}
+
+/** What became of it; `refused`: 412 or 416, which the door says in its own format. */
+export type BytesAnswer =
+  | { readonly kind: 'sent'; readonly sent: Sent }
+  | { readonly kind: 'headers' | 'not-modified' }
+  | { readonly kind: 'refused'; readonly status: 412 | 416; readonly why: string }
+
+/**
+ * Answers a GET or HEAD with bytes, or a part of them, after what the request's conditions say. `headers` are those of the whole; an answer that
+ * fails before its first byte takes them back and throws.
+ */
+export async function sendNamedBytes(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { etag, size, open }: NamedBytes,
+  headers: Readonly<Record<string, string | number>>,
+): Promise<BytesAnswer> {
+  const precondition = checkPreconditions(request.headers, etag)
+  if (precondition === 'failed') return { kind: 'refused', status: 412, why: 'it is not what If-Match names' }
+  if (precondition === 'not-modified') {
+    reply.code(304).header('etag', etag)
+    return { kind: 'not-modified' }
+  }
+  const all = { ...headers, etag, 'accept-ranges': 'bytes', 'content-length': size }
+  if (request.method === 'HEAD') {
+    reply.headers(all)
+    return { kind: 'headers' }
+  }
+  const asked = rangeApplies(request.headers, etag) ? parseRange(request.headers.range, size) : parseRange(undefined, size)
+  if (size > 0 && (asked.kind === 'unsatisfiable' || asked.kind === 'several')) {
+    reply.headers({ 'content-range': contentRangeOfNone(size), 'accept-ranges': 'bytes' })
+    return {
+      kind: 'refused',
+      status: 416,
+      why: asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the ${size} bytes`,
+    }
+  }
+  const range = asked.kind === 'part' ? asked.range : { from: 0, to: size }
+  const bytes = await open(range)
+  reply.headers({ ...all, 'content-length': range.to - range.from })
+  // There is no part of nothing; clients that probe with a range take this, and take 416 for a failure.
+  if (size === 0 && asked.kind !== 'whole') reply.header('content-range', contentRangeOfNone(0))
+  if (asked.kind === 'part') reply.code(206).header('content-range', contentRange(range, size))
+  try {
+    return { kind: 'sent', sent: await sendStream(reply, exactly(bytes, range.to - range.from)) }
+  } catch (error) {
+    reply.code(200)
+    for (const name of [...Object.keys(all), 'content-range']) reply.removeHeader(name)
+    throw error
+  }
+}
+
+/** As many bytes as were promised, or the connection breaks: a client must never take too few for all. */
+async function* exactly(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
+  let sent = 0
+  for await (const chunk of chunks) {
+    sent += chunk.length
+    if (sent > bytes) break
+    yield chunk
+  }
+  if (sent !== bytes) throw new HubError('corrupt', `of ${bytes} bytes that were promised ${sent} came`)
+}

@@ -1,0 +1,12 @@
+import type { RepoType } from '../db/versions.js'
+import type { Locks } from '../large-files/locks.js'
+import type { LinkPorts } from './links.js'
+import type { StoreDependencies } from './store.js'
+
+/** What the routes of one repository type stand on. */
+export interface LfsRoutes extends StoreDependencies, LinkPorts {
+  readonly locks: Locks
+  readonly repoType: RepoType
+  /** Up to and with `/info/lfs`. */
+  readonly prefix: string
+}
