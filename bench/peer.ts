@@ -10,6 +10,8 @@ export interface Peer {
   readonly url: string
   /** Bare repositories `<name>.git` go here. */
   readonly root: string
+  /** Files here are at `/static/…`. */
+  readonly statics: string
   readonly user: string
   readonly password: string
   stop(): Promise<void>
@@ -60,6 +62,10 @@ http {
   scgi_temp_path ${join(folder, 'scgi')};
   server {
     listen 127.0.0.1:${port};
+    location ^~ /static/ {
+      root ${folder};
+      sendfile on;
+    }
     location ~ ^/private(/.*)$ {${backend(`auth_basic "git"; auth_basic_user_file ${join(folder, 'users')};`)}
     }
     location ~ ^(/.*)$ {${backend('')}
@@ -86,6 +92,7 @@ http {
   return {
     url,
     root,
+    statics: join(folder, 'static'),
     user: 'bench',
     password,
     async stop() {

@@ -144,10 +144,13 @@ t.test('a claim renews the link it finds', async (t) => {
   t.equal(row!.fresh, true)
 })
 
-t.test('nobody is asked about the repository itself, or one that does not link the object', async (t) => {
+t.test('nobody is asked about the repository itself, one that is deleted, or one that does not link the object', async (t) => {
   const [here, there] = [await insertRepo(db, ann), await insertRepo(db, bob)]
   await insertRepo(db, ann, { visibility: 'public' })
   const [mine, object] = [await stored(here), await stored(there)]
+  const deleted = await insertRepo(db, bob, { visibility: 'public' })
+  await stored(deleted, object.content)
+  await db.execute(sql`UPDATE repositories SET deleted_at = now() WHERE id = ${deleted}`)
   const asked: number[] = []
   const mayRead = ({ id }: { id: number }) => asked.push(id) < 0
   t.equal((await largeFiles.claim({ repoId: here, objects: [mine, object], mayRead })).size, 1)

@@ -1,0 +1,66 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadConfig } from '../../src/config/config.js'
+import type { Database } from '../../src/db/pool.js'
+import { buildApp } from '../../src/server/app.js'
+import { createServices } from '../../src/server/services.js'
+import { emptyDatabase } from './postgres.js'
+
+export interface ServedHub {
+  readonly url: string
+  readonly token: string
+  /** For what no request can do. */
+  readonly db: Database
+  readonly dataDirectory: string
+  api(method: string, path: string, body?: unknown, token?: string): Promise<{ status: number; body: unknown }>
+}
+
+interface Teardown {
+  teardown(work: () => unknown): void
+}
+
+/** A whole hub in the process of the test, over a database that the test can reach as well. */
+export async function serveHub(t: Teardown, env: Readonly<Record<string, string>> = {}): Promise<ServedHub> {
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'cairn-hub-'))
+  t.teardown(() => rm(dataDirectory, { recursive: true, force: true }))
+  const db = await emptyDatabase(t)
+  const { connectionString } = db.connection as { readonly connectionString: string }
+  const token = `hf_${'b'.repeat(34)}`
+  const config = loadConfig({
+    CAIRN_DATA: dataDirectory,
+    DATABASE_URL: connectionString,
+    CAIRN_ADMIN_TOKEN: token,
+    CAIRN_SECRET_KEY: 's'.repeat(32),
+    ...env,
+  })
+  const services = await createServices(config, () => undefined)
+  const app = buildApp(services, config)
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  t.teardown(async () => {
+    app.server.closeAllConnections()
+    await app.close()
+    await services.close()
+  })
+  const url = `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`
+  return {
+    url,
+    token,
+    db,
+    dataDirectory,
+    async api(method, path, body, as = token) {
+      const response = await fetch(url + path, {
+        method,
+        headers: { ...(as === '' ? {} : { authorization: `Bearer ${as}` }), ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+      const text = await response.text()
+      try {
+        return { status: response.status, body: JSON.parse(text) as unknown }
+      } catch {
+        return { status: response.status, body: text }
+      }
+    },
+  }
+}
