@@ -6,6 +6,8 @@ if (major < 24) {
 In a checkout \`npm ci\` brings one along: use \`npm start\` or \`npx cairn …\`, or run node_modules/.bin/node build/src/cli/main.js`)
   process.exit(1)
 }
+// Waiting for disks is what these threads do most: four would make uploads wait for each other. Read when the first is needed.
+process.env['UV_THREADPOOL_SIZE'] ??= '16'
 const { runCli } = await import('./commands.js')
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,

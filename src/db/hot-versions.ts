@@ -33,7 +33,15 @@ export function createHotVersions(inner: Versions): Versions {
       return read(tokenKey, tokenHash, path)
     },
     repoById: (id) => inner.repoById(id),
-    actorByToken: (tokenId) => inner.actorByToken(tokenId),
+    async actorByToken(tokenId) {
+      const key = `token ${tokenId}`
+      const known = actors.find(key)
+      if (known && isLive(known)) return known
+      const mark = actors.mark()
+      const actor = await inner.actorByToken(tokenId)
+      if (actor) actors.keep(key, actor.id, actor, mark)
+      return actor
+    },
 
     async changing({ repoId, actorId }, change) {
       if (repoId !== undefined) repos.close(repoId)

@@ -50,7 +50,9 @@ export async function renewLinks(tx: Transaction, repoId: number, oids: readonly
 
 /** Keeps the repository from being deleted until the transaction ends. False: it is deleted, or never was. */
 export async function lockLiveRepository(tx: Transaction, repoId: number): Promise<boolean> {
-  return (await tx.query(sql`SELECT FROM repositories WHERE id = ${repoId} AND deleted_at IS NULL FOR SHARE`)).length === 1
+  return (
+    (await tx.query(named('lock-live-repository', sql`SELECT FROM repositories WHERE id = ${repoId} AND deleted_at IS NULL FOR SHARE`))).length === 1
+  )
 }
 
 /** Of an object that very many link not all repositories are asked about. Public ones come first. */
@@ -109,12 +111,23 @@ export async function linkFromRepositories(
  */
 export async function linkVerifiedObject(tx: Transaction, repoId: number, { oid, size }: ObjectRow, key: string): Promise<void> {
   const sha256 = bytesOf(oid)
-  await tx.execute(sql`
-    INSERT INTO large_object (sha256, size) VALUES (${sha256}, ${size}) ON CONFLICT (sha256) DO UPDATE SET unlinked_at = NULL`)
-  await tx.execute(sql`INSERT INTO representation (sha256, kind, key) VALUES (${sha256}, 'flat', ${key}) ON CONFLICT DO NOTHING`)
-  await tx.execute(sql`
+  await tx.execute(
+    named(
+      'link-object-1',
+      sql`INSERT INTO large_object (sha256, size) VALUES (${sha256}, ${size}) ON CONFLICT (sha256) DO UPDATE SET unlinked_at = NULL`,
+    ),
+  )
+  await tx.execute(
+    named('link-object-2', sql`INSERT INTO representation (sha256, kind, key) VALUES (${sha256}, 'flat', ${key}) ON CONFLICT DO NOTHING`),
+  )
+  await tx.execute(
+    named(
+      'link-object-3',
+      sql`
     INSERT INTO repo_large_object (repo_id, sha256) VALUES (${repoId}, ${sha256})
-    ON CONFLICT (repo_id, sha256) DO UPDATE SET last_seen = now(), unlinked_at = NULL`)
+    ON CONFLICT (repo_id, sha256) DO UPDATE SET last_seen = now(), unlinked_at = NULL`,
+    ),
+  )
 }
 
 /** The key of the blob that holds the whole object, if one does. */

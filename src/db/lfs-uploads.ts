@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { named, sql } from './sql.js'
 
 /*
  * `lfs_upload`: what is to come, and what is coming. A row without a key is a reservation; one with a key names bytes that may be in the
@@ -65,7 +65,10 @@ export async function beginReserved(
   reservationId: string,
   { id, repoId, actorId, oid, size, key, leaseMs }: Reception,
 ): Promise<boolean> {
-  const rows = await db.query(sql`
+  const rows = await db.query(
+    named(
+      'begin-reserved',
+      sql`
     WITH reservation AS (
       UPDATE lfs_upload SET reserved_bytes = 0
       WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)} AND size = ${size}
@@ -74,7 +77,9 @@ export async function beginReserved(
     )
     INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
     SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${bytesOf(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
-    FROM reservation RETURNING id`)
+    FROM reservation RETURNING id`,
+    ),
+  )
   return rows.length === 1
 }
 
@@ -99,11 +104,16 @@ export async function undoReception(tx: Transaction, id: string, reservationId: 
 
 /** The bytes came: neither their row is needed any more nor the reservation for them. */
 export async function endReception(tx: Transaction, { id, repoId, oid }: Reception, reservationId: string | undefined): Promise<void> {
-  await tx.execute(sql`
+  await tx.execute(
+    named(
+      'end-reception',
+      sql`
     DELETE FROM lfs_upload WHERE id IN (
       SELECT id FROM lfs_upload
       WHERE id = ${id}::uuid OR (id = ${reservationId ?? null}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)})
-      ORDER BY id FOR UPDATE)`)
+      ORDER BY id FOR UPDATE)`,
+    ),
+  )
 }
 
 export interface ExpiredUpload {

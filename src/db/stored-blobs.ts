@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql, type Sql } from './sql.js'
+import { named, sql, type Sql } from './sql.js'
 
 /*
  * `stored_blob` and `blob_link`: which bytes are in a store, and which rows need them. The order of these statements is the state machine of
@@ -11,20 +11,30 @@ import { sql, type Sql } from './sql.js'
  * deleted. A key must not be there twice.
  */
 export async function keepBlobs(db: Queryable, blobs: readonly { readonly key: string; readonly bytes: number }[]): Promise<string[]> {
-  const rows = await db.query<{ key: string }>(sql`
+  const rows = await db.query<{ key: string }>(
+    named(
+      'keep-blobs',
+      sql`
     INSERT INTO stored_blob (key, bytes)
     SELECT b.key, b.bytes
     FROM unnest(${blobs.map(({ key }) => key)}::text[], ${blobs.map(({ bytes }) => bytes)}::bigint[]) AS b (key, bytes)
     ORDER BY b.key COLLATE "C"
     ON CONFLICT (key) DO UPDATE SET state = 'live', last_used_at = now() WHERE stored_blob.state <> 'deleting'
-    RETURNING key`)
+    RETURNING key`,
+    ),
+  )
   return rows.map(({ key }) => key)
 }
 
 /** Locks those rows that are live against being doomed, until the transaction ends; how many they are. */
 export async function lockLiveBlobs(tx: Transaction, keys: readonly string[]): Promise<number> {
-  const rows = await tx.query(sql`
-    SELECT key FROM stored_blob WHERE key = ANY (${keys}::text[]) AND state = 'live' ORDER BY key FOR SHARE`)
+  const rows = await tx.query(
+    named(
+      'lock-live-blobs',
+      sql`
+    SELECT key FROM stored_blob WHERE key = ANY (${keys}::text[]) AND state = 'live' ORDER BY key FOR SHARE`,
+    ),
+  )
   return rows.length
 }
 

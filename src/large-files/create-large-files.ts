@@ -14,7 +14,7 @@ import { createReserve } from './reserve.js'
 export interface LargeFilesOptions {
   readonly db: Database
   readonly store: BlobStore
-  readonly promote: Promote['promote']
+  readonly staging: Promote
   readonly keeper: Keeper
   /** How much all uploads under way and to come may take together, now: such as what is free. */
   readonly reservableBytes: () => Promise<number>

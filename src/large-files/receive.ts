@@ -5,7 +5,7 @@ import { beginReserved, beginUnreserved, endReception, renewReception, undoRecep
 import { HubError } from '../errors.js'
 import { lockKept, type Keeper } from '../kept/keep.js'
 import type { BlobKey, BlobStore, Promote } from '../storage/blob-store.js'
-import { lfsKey, stagingKey } from '../storage/keys.js'
+import { lfsKey, parseBlobKey, stagingKey } from '../storage/keys.js'
 import { checkedBytes, type RunningHash } from './checked-bytes.js'
 import type { LargeFiles, Upload } from './large-files.js'
 import { holdLease } from './lease.js'
@@ -14,7 +14,7 @@ import { inRoom } from './reserve.js'
 export interface ReceiveDependencies {
   readonly db: Database
   readonly store: BlobStore
-  readonly promote: Promote['promote']
+  readonly staging: Promote
   readonly keeper: Keeper
   readonly newHash: () => RunningHash
   readonly reservableBytes: () => Promise<number>
@@ -33,22 +33,27 @@ const maxKeeps = 5
  * whatever dies on the way leaves a row by which `releaseExpired` finds the rest.
  */
 export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] {
-  const { db, store, newHash, leaseMs, receiving } = deps
+  const { db, newHash, leaseMs, receiving } = deps
   return async (upload, bytes) => {
     const { signal } = upload
     signal.throwIfAborted()
     const id = randomUUID()
-    const staging = stagingKey(id)
-    const reception: Reception = { ...upload, id, key: staging, leaseMs }
+    const stagedAt = stagingKey(id)
+    const reception: Reception = { ...upload, id, key: stagedAt, leaseMs }
     receiving.add(id)
     try {
       const reservationId = await begin(deps, reception, upload.uploadId)
       const lease = holdLease(() => renewReception(db, id, leaseMs), leaseMs / 3)
+      let staged: Promise<unknown> = Promise.resolve()
       try {
-        await store.put(staging, checkedBytes(bytes, upload, newHash()), { signal: AbortSignal.any([signal, lease.lost]) })
-        await publish(deps, reception, staging, upload)
+        const checked = watched(checkedBytes(bytes, upload, newHash()))
+        staged = deps.staging.stage(stagedAt, checked.bytes, { signal: AbortSignal.any([signal, lease.lost]) })
+        // The bytes are known to be right before the disk has them: meanwhile the row that keeps them is written.
+        await Promise.race([checked.ended, staged])
+        await publish(deps, reception, staged, upload)
       } catch (error) {
-        await undo(deps, reception, staging, reservationId)
+        await staged.catch(() => undefined) // a file that comes after it was removed would stay
+        await undo(deps, reception, stagedAt, reservationId)
         throw error
       } finally {
         lease.end()
@@ -67,12 +72,13 @@ async function begin(deps: ReceiveDependencies, reception: Reception, uploadId: 
 }
 
 /** See docs/git-storage.md, "Keeping and deleting a stored blob". */
-async function publish({ db, promote, keeper }: ReceiveDependencies, reception: Reception, staging: BlobKey, upload: Upload): Promise<void> {
+async function publish({ db, staging, keeper }: ReceiveDependencies, reception: Reception, staged: Promise<unknown>, upload: Upload): Promise<void> {
   const { repoId, oid, size, signal, uploadId } = upload
   const key = lfsKey(Buffer.from(oid, 'hex'))
   const write = async () => {
     try {
-      await promote(staging, key)
+      await staged
+      await staging.promote(parseBlobKey(reception.key), key)
     } catch (error) {
       // They had been promoted, and were deleted before they could be linked; or the upload was taken for dead.
       if (error instanceof HubError && error.code === 'not-found') throw new HubError('busy', `the bytes of ${oid} have gone again`, { cause: error })
@@ -102,5 +108,20 @@ async function undo({ db, store }: ReceiveDependencies, { id }: Reception, stagi
     await db.transaction((tx) => undoReception(tx, id, reservationId))
   } catch {
     // `releaseExpired` does it when the lease has run out. Why the upload failed says more than why this did.
+  }
+}
+
+/** The same bytes, and when all of them have been given out. Not heard of when they end otherwise. */
+function watched(bytes: AsyncIterable<Uint8Array>): { readonly bytes: AsyncIterable<Uint8Array>; readonly ended: Promise<void> } {
+  let end = (): void => {}
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  return {
+    ended,
+    bytes: (async function* () {
+      yield* bytes
+      end()
+    })(),
   }
 }

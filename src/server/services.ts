@@ -152,7 +152,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
     const largeFiles = createLargeFiles({
       db,
       store,
-      promote: (staging, final) => store.promote(staging, final),
+      staging: store,
       keeper,
       reservableBytes: async () => freeBytes(config.dataDirectory),
     })

@@ -69,7 +69,12 @@ export interface LocalFiles {
 
 export interface Promote {
   /**
-   * Gives staged bytes their final key. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
+   * Takes bytes in under a staging key that is theirs alone; how many they were. While they come, and after a crash, there may be a part of them
+   * under it: only who staged them knows. Their name need not outlive a power cut before `promote`.
+   */
+  stage(staging: BlobKey, bytes: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal }): Promise<number>
+  /**
+   * Gives staged bytes their final key, for good. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
    * @throws HubError `not-found` when neither is there
    */
   promote(staging: BlobKey, final: BlobKey): Promise<BlobInfo>

@@ -10,7 +10,7 @@ import { ifCode, ifMissing } from './error-codes.js'
 import { readFileChunks } from './file-chunks.js'
 import { createFilesystemMultipart } from './filesystem-multipart.js'
 import { listFiles } from './list-files.js'
-import { TemporaryFiles } from './temporary-files.js'
+import { giveName, TemporaryFiles, writeNewFile } from './temporary-files.js'
 
 export interface FilesystemBlobStore extends BlobStore, FilePut, LocalFiles, MultipartStore, Promote {
   /** Removes what writers that died left behind. Only for who holds the data lock, before anything is written. */
@@ -90,16 +90,20 @@ export function createFilesystemBlobStore({ directory }: { readonly directory: s
       await rm(path, { force: true })
     },
 
+    async stage(staging, bytes, { signal } = {}) {
+      await folders.ensure(dirname(pathOf(staging)))
+      return writeNewFile(pathOf(staging), bytes, signal)
+    },
+
     async promote(staging, final) {
-      if (!(await find(final))) {
-        await folders.ensure(dirname(pathOf(final)))
-        // Gone: somebody else promoted it, or there never was anything.
-        await rename(pathOf(staging), pathOf(final)).catch(ifMissing(undefined))
-      }
-      const info = await find(final)
+      const folder = dirname(pathOf(final))
+      const made = folders.make(folder)
+      await made.made
+      // Gone: somebody else promoted it, or there never was anything.
+      await giveName(pathOf(staging), pathOf(final)).catch(ifMissing(undefined))
+      // The disk can do these together.
+      const [info] = await Promise.all([find(final), made.synced, folders.sync(folder)])
       if (!info) throw new HubError('not-found', `${staging} is not in the store`)
-      await confirm(final)
-      await rm(pathOf(staging), { force: true })
       return info
     },
 

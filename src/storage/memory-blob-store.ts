@@ -70,6 +70,11 @@ export function createMemoryBlobStore(): MemoryBlobStore {
       await rm(path)
     },
 
+    async stage(key, bytes, { signal } = {}) {
+      signal?.throwIfAborted()
+      return set(key, await collect(bytes, signal), false).bytes
+    },
+
     async promote(staging, final) {
       const blob = blobs.get(staging)
       if (!find(final)) {

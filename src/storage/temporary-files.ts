@@ -30,24 +30,7 @@ export class TemporaryFiles {
     signal?.throwIfAborted()
     await this.#folders.ensure(this.#folder)
     const path = join(this.#folder, randomUUID())
-    try {
-      const handle = await open(path, 'wx', 0o600)
-      try {
-        let written = 0
-        for await (const chunk of abortable(bytes, signal)) {
-          await writeFully(handle, chunk)
-          written += chunk.length
-        }
-        signal?.throwIfAborted()
-        await handle.sync()
-        return { path, bytes: written }
-      } finally {
-        await handle.close()
-      }
-    } catch (error) {
-      await rm(path, { force: true })
-      throw whenFull(error)
-    }
+    return { path, bytes: await writeNewFile(path, bytes, signal) }
   }
 
   /** Gives a file its name, for good. With `ifAbsent` a file that has the name already stays. The temporary one is gone either way. */
@@ -83,8 +66,63 @@ async function linkOnce(path: string, target: string): Promise<boolean> {
   }
 }
 
+/** Written at once: each write is a trip to another thread. */
+const writeBytes = 256 * 1024
+
+/**
+ * Writes a file that is not there yet, and syncs it; how many bytes it has. When bytes, disk or signal say no, their error is thrown and the file
+ * is gone.
+ * @throws HubError `storage-full`
+ */
+export async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
+  signal?.throwIfAborted()
+  try {
+    const handle = await open(path, 'wx', 0o600)
+    try {
+      const written = await writeAll(handle, abortable(bytes, signal))
+      signal?.throwIfAborted()
+      await handle.sync()
+      return written
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    await rm(path, { force: true })
+    throw whenFull(error)
+  }
+}
+
+/** Small chunks are gathered, and large ones written as they come. */
+async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): Promise<number> {
+  let gathered: Buffer | undefined
+  let filled = 0
+  let written = 0
+  for await (const chunk of chunks) {
+    if (filled + chunk.length > writeBytes && filled > 0) {
+      await writeFully(handle, gathered!.subarray(0, filled))
+      filled = 0
+    }
+    if (chunk.length >= writeBytes) {
+      await writeFully(handle, chunk)
+    } else {
+      gathered ??= Buffer.allocUnsafeSlow(writeBytes)
+      gathered.set(chunk, filled)
+      filled += chunk.length
+    }
+    written += chunk.length
+  }
+  if (filled > 0) await writeFully(handle, gathered!.subarray(0, filled))
+  return written
+}
+
 async function writeFully(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten
+}
+
+/** Gives a file another name, unless that is taken; the old name is gone either way. @throws ENOENT when the file is not there */
+export async function giveName(path: string, target: string): Promise<void> {
+  if (await linkOnce(path, target)) await rm(path, { force: true })
+  else await rename(path, target)
 }
 
 function whenFull(error: unknown): unknown {

@@ -352,6 +352,27 @@ export function promoteContract(t: Test, openStore: OpenStore<BlobStore & Promot
     t.match(await store.promote(staging, final), { key: final, bytes: 5 }, 'again is a success')
   })
 
+  t.test('bytes are staged, and gone when they break off', async (t) => {
+    const { store, contents } = await openStore()
+    const [one, two, three] = ['one', 'two', 'three'].map((id) => stagingKey(id)) as [BlobKey, BlobKey, BlobKey]
+    t.equal(await store.stage(one, chunks('by', 'tes')), 5)
+    const broken = new Error('broken')
+    const breaking = async function* () {
+      yield Buffer.from('by')
+      throw broken
+    }
+    await t.rejects(store.stage(two, breaking()), broken)
+    const gone = new Error('gone')
+    await t.rejects(store.stage(three, chunks('bytes'), { signal: AbortSignal.abort(gone) }), gone)
+    t.same(await contents(), [one])
+    const final = lfsKey(sha256('bytes'))
+    t.match(await store.promote(one, final), { key: final, bytes: 5 })
+    await store.stage(two, chunks('bytes'))
+    t.match(await store.promote(two, final), { key: final, bytes: 5 })
+    t.equal((await read(store, final)).toString(), 'bytes')
+    t.same(await contents(), [final])
+  })
+
   t.test('bytes that are at the final key already stay, and the staged ones go', async (t) => {
     const { store, contents } = await openStore()
     const [one, two, final] = [stagingKey('one'), stagingKey('two'), lfsKey(sha256('bytes'))]

@@ -47,7 +47,7 @@ export async function openFileHub(t: Teardown): Promise<FileHub> {
   const { db } = domain
   const store = createMemoryBlobStore()
   const keeper = createKeeper({ db, store })
-  const service = createLargeFiles({ db, store, keeper, promote: store.promote, reservableBytes: async () => 2 ** 30 })
+  const service = createLargeFiles({ db, store, keeper, staging: store, reservableBytes: async () => 2 ** 30 })
   let finds = 0
   const largeFiles: LargeFiles = { ...service, find: (repoId, oids) => (finds++, service.find(repoId, oids)) }
   const app = buildApp(

@@ -34,7 +34,7 @@ export async function openLargeFiles(t: Teardown): Promise<LargeFilesGround> {
     createLargeFiles({
       db,
       store,
-      promote: store.promote,
+      staging: store,
       keeper: createKeeper({ db, store, pollMs: 5 }),
       reservableBytes: async () => 2 ** 40,
       ...options,

@@ -16,7 +16,7 @@ export function openLargeFiles({ db, blobDirectory }: Domain): CountedLargeFiles
   const largeFiles = createLargeFiles({
     db,
     store,
-    promote: (staging, final) => store.promote(staging, final),
+    staging: store,
     keeper: createKeeper({ db, store }),
     reservableBytes: async () => 2 ** 30,
   })

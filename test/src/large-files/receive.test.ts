@@ -1,7 +1,7 @@
 import t from 'tap'
 import { sql } from '../../../src/db/sql.js'
 import { createKeeper } from '../../../src/kept/keep.js'
-import type { BlobStore } from '../../../src/storage/blob-store.js'
+import type { Promote } from '../../../src/storage/blob-store.js'
 import { lfsKey } from '../../../src/storage/keys.js'
 import {
   ageUploads,
@@ -83,10 +83,10 @@ t.test('bytes are asked for no faster than the store takes them', async (t) => {
   const content = newContent()
   let sent = 0
   let most = 0
-  const slow: BlobStore = {
+  const slow: Promote = {
     ...store,
-    put: (key, bytes, options) =>
-      store.put(
+    stage: (key, bytes, options) =>
+      store.stage(
         key,
         (async function* () {
           let taken = 0
@@ -100,7 +100,7 @@ t.test('bytes are asked for no faster than the store takes them', async (t) => {
         options,
       ),
   }
-  await withOptions({ store: slow }).receive(
+  await withOptions({ staging: slow }).receive(
     uploadOf(content, { repoId, actorId }),
     pieces(content, (before) => (sent = before + 3)),
   )
@@ -117,7 +117,7 @@ t.test('the row is there before any byte is asked for, and nothing can be read u
     pieces(content, async (sent) => {
       if (sent % 24 !== 0) return
       looked += 1
-      t.same(await tracesOf(db, store, oid), { ...nothing, uploads: 1, reserved: 50 })
+      t.same(await tracesOf(db, store, oid), { ...nothing, uploads: 1, reserved: 50, staged: 1 })
       t.same([...(await largeFiles.find(repoId, [oid]))], [])
       t.same([...(await largeFiles.claim({ repoId, objects: [{ oid, size: 50 }], mayRead: () => true }))], [])
       await t.rejects(largeFiles.open(oid), { code: 'corrupt' })
@@ -148,7 +148,7 @@ t.test('whoever leaves at any point leaves nothing that can be read, and the ret
       if (sent === point || (point === 'keep' && sent === 48)) client.abort(gone)
     })
     const bytes = point === 'keep' ? pieces(content) : sending
-    const keepPoint = point === 'keep' ? { store: { ...store, put: abortAfterPut(client, gone) } } : undefined
+    const keepPoint = point === 'keep' ? { staging: { ...store, stage: abortAfterStage(client, gone) } } : undefined
     const service = keepPoint ? withOptions(keepPoint) : own
     await t.rejects(service.receive(uploadOf(content, { repoId, actorId, signal: client.signal }), bytes), gone, String(point))
     t.match(await tracesOf(db, store, oid), { objects: 0, representations: 0, links: 0, uploads: 0, staged: 0 }, String(point))
@@ -160,10 +160,10 @@ t.test('whoever leaves at any point leaves nothing that can be read, and the ret
   }
 })
 
-const abortAfterPut =
-  (client: AbortController, reason: Error): BlobStore['put'] =>
+const abortAfterStage =
+  (client: AbortController, reason: Error): Promote['stage'] =>
   async (...args) => {
-    const info = await store.put(...args)
+    const info = await store.stage(...args)
     client.abort(reason)
     return info
   }
@@ -308,9 +308,9 @@ t.test('a full disk is said, and leaves nothing', async (t) => {
   const content = newContent()
   const full = Object.assign(new Error('full'), { code: 'storage-full' })
   const own = withOptions({
-    store: {
+    staging: {
       ...store,
-      async put(_key, bytes) {
+      async stage(_key, bytes) {
         for await (const _ of bytes) throw full
         throw new Error('no bytes came')
       },
