@@ -15,8 +15,8 @@ export const gcCommand: Command = {
   takes: '--large-files [--dry-run] [--force]',
   summary: 'collect large files that nothing points to any more',
   details: [
-    'The hub does this by itself once a day. What nothing has pointed to for CAIRN_RETENTION_DAYS is marked, after half that time again',
-    'unlinked, after a day more dropped, and its bytes go a day later: until then everything can be had back.',
+    'The hub does this by itself once a day. A file counts as in use while a branch or tag leads to it, and for CAIRN_RETENTION_DAYS after.',
+    'Not in use for as long again, its link is marked; after half that time the link goes, a day later the object, and then its bytes.',
     '',
     '--dry-run  changes nothing, and says what a run would come to',
     '--force    also when a repository, or the hub, would lose more than half of what it links',
