@@ -4,11 +4,17 @@ import { contentRange, contentRangeOfNone, parseRange, type ByteRange } from './
 import { checkPreconditions, rangeApplies } from './preconditions.js'
 import { sendStream, type Sent } from './send-stream.js'
 
+type Headers = Readonly<Record<string, string | number>>
+
 /** Bytes under a name that is theirs for ever. */
 export interface NamedBytes {
   /** With its quotes. */
   readonly etag: string
   readonly size: number
+  /** Headers that say which thing this is, for 200, 206 and 304 alike. */
+  readonly identity?: Headers
+  /** Headers that come with the bytes. */
+  readonly headers: Headers
   readonly open: (range: ByteRange) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
 }
 
@@ -19,22 +25,22 @@ export type BytesAnswer =
   | { readonly kind: 'refused'; readonly status: 412 | 416; readonly why: string }
 
 /**
- * Answers a GET or HEAD with bytes, or a part of them, after what the request's conditions say. `headers` are those of the whole; an answer that
- * fails before its first byte takes them back and throws.
+ * Answers a GET or HEAD with bytes, or a part of them, after what the request's conditions say. An answer that fails before its first byte takes
+ * its headers back and throws.
  */
 export async function sendNamedBytes(
   request: FastifyRequest,
   reply: FastifyReply,
-  { etag, size, open }: NamedBytes,
-  headers: Readonly<Record<string, string | number>>,
+  { etag, size, identity = {}, headers, open }: NamedBytes,
 ): Promise<BytesAnswer> {
   const precondition = checkPreconditions(request.headers, etag)
-  if (precondition === 'failed') return { kind: 'refused', status: 412, why: 'it is not what If-Match names' }
+  if (precondition === 'failed') return { kind: 'refused', status: 412, why: 'the file is not the one that If-Match names' }
   if (precondition === 'not-modified') {
-    reply.code(304).header('etag', etag)
+    reply.code(304).headers({ ...identity, etag })
     return { kind: 'not-modified' }
   }
-  const all = { ...headers, etag, 'accept-ranges': 'bytes', 'content-length': size }
+  const all = { ...identity, ...headers, etag, 'accept-ranges': 'bytes', 'content-length': size }
+  // What a Range means is defined for GET alone.
   if (request.method === 'HEAD') {
     reply.headers(all)
     return { kind: 'headers' }
@@ -45,7 +51,7 @@ export async function sendNamedBytes(
     return {
       kind: 'refused',
       status: 416,
-      why: asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the ${size} bytes`,
+      why: asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the file of ${size} bytes`,
     }
   }
   const range = asked.kind === 'part' ? asked.range : { from: 0, to: size }

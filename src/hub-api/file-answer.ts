@@ -1,13 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Pointer } from '../../lfs/pointer.js'
 import type { RepoState } from '../db/versions.js'
-import { HubError } from '../errors.js'
 import { setErrorHeaders } from '../http/answer-headers.js'
-import { contentRange, contentRangeOfNone, parseRange, type ByteRange } from '../http/byte-range.js'
+import type { ByteRange } from '../http/byte-range.js'
 import { contentDisposition } from '../http/content-disposition.js'
 import { isShown, mediaType, plainText } from '../http/media-type.js'
-import { checkPreconditions, rangeApplies } from '../http/preconditions.js'
-import { sendStream } from '../http/send-stream.js'
+import { sendNamedBytes } from '../http/send-bytes.js'
 import type { FoundFile } from '../repos/repo-files.js'
 import { isTrue } from './query.js'
 
@@ -33,11 +31,10 @@ const isOpenToAll = ({ visibility, gated, disabled }: RepoState): boolean => vis
 type Headers = Record<string, string | number>
 
 /** Headers that say which thing this is, for 200, 206 and 304 alike. */
-function identityHeaders(repo: RepoState, { commit, isFixed }: FoundFile, etag: string): Headers {
+function identityHeaders(repo: RepoState, { commit, isFixed }: FoundFile): Headers {
   const isOpen = isOpenToAll(repo)
   return {
     'x-repo-commit': commit,
-    etag,
     'cache-control': !isOpen ? 'private, no-cache' : isFixed ? forEver : 'no-cache',
     vary: 'Authorization',
     'content-security-policy': contentPolicy,
@@ -51,8 +48,6 @@ function contentHeaders(request: FastifyRequest, { path }: FoundFile, { size, po
   const isInline = isShown(type) && !isTrue(request.query, 'download')
   return {
     'content-type': type,
-    'content-length': size,
-    'accept-ranges': 'bytes',
     ...(isTrue(request.query, 'noContentDisposition') ? {} : { 'content-disposition': contentDisposition(isInline ? 'inline' : 'attachment', name) }),
     ...(pointer ? { 'x-linked-etag': etag, 'x-linked-size': size } : {}),
   }
@@ -65,68 +60,18 @@ export async function sendFile(
   { repo, found, content }: { readonly repo: RepoState; readonly found: FoundFile; readonly content: FileContent },
 ): Promise<FastifyReply> {
   const etag = `"${content.id}"`
-  const { size } = content
-  const identity = identityHeaders(repo, found, etag)
-  const precondition = checkPreconditions(request.headers, etag)
-  if (precondition === 'failed')
-    return refuse(request, reply.header('x-repo-commit', found.commit), 412, 'the file is not the one that If-Match names')
-  if (precondition === 'not-modified') return reply.headers(identity).code(304).send()
-
-  const headers: Headers = { ...identity, ...contentHeaders(request, found, content, etag) }
-  // What a Range means is defined for GET alone.
-  if (request.method === 'HEAD') return reply.headers(headers).send()
-  const asked = rangeApplies(request.headers, etag) ? parseRange(request.headers.range, size) : parseRange(undefined, size)
-  let range: ByteRange = { from: 0, to: size }
-  if (size === 0) {
-    // There is no part of nothing; clients that probe with a range take this, and take 416 for a failure.
-    if (asked.kind !== 'whole') headers['content-range'] = contentRangeOfNone(size)
-  } else if (asked.kind === 'unsatisfiable' || asked.kind === 'several') {
-    reply.headers({ 'x-repo-commit': found.commit, 'content-range': contentRangeOfNone(size), 'accept-ranges': 'bytes' })
-    return refuse(request, reply, 416, asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the file of ${size} bytes`)
-  } else if (asked.kind === 'part') {
-    range = asked.range
-    headers['content-range'] = contentRange(range, size)
-    headers['content-length'] = range.to - range.from
-    reply.code(206)
-  }
-  await sendBytes(request, reply.headers(headers), headers, exactly(await opened(content, range, reply, headers), range.to - range.from))
+  const answer = await sendNamedBytes(request, reply, {
+    etag,
+    size: content.size,
+    identity: identityHeaders(repo, found),
+    headers: contentHeaders(request, found, content, etag),
+    open: (range) => content.open(range),
+  })
+  if (answer.kind === 'refused') return refuse(request, reply.header('x-repo-commit', found.commit), answer.status, answer.why)
+  if (answer.kind !== 'sent') return reply.send()
+  const { sent } = answer
+  if (sent.outcome === 'failed') request.log.error({ err: sent.error, bytes: sent.bytes }, 'answer broken off')
   return reply
-}
-
-/** What an answer promised is not what a refusal should say. */
-function takeBack(reply: FastifyReply, headers: Headers): void {
-  reply.code(200)
-  for (const name of Object.keys(headers)) reply.removeHeader(name)
-}
-
-async function opened(content: FileContent, range: ByteRange, reply: FastifyReply, headers: Headers): Promise<AsyncIterable<Uint8Array>> {
-  try {
-    return await content.open(range)
-  } catch (error) {
-    takeBack(reply, headers)
-    throw error
-  }
-}
-
-async function sendBytes(request: FastifyRequest, reply: FastifyReply, headers: Headers, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  try {
-    const sent = await sendStream(reply, bytes)
-    if (sent.outcome === 'failed') request.log.error({ err: sent.error, bytes: sent.bytes }, 'answer broken off')
-  } catch (error) {
-    takeBack(reply, headers)
-    throw error
-  }
-}
-
-/** As many bytes as were promised, or the connection breaks: a client must never take too few for all. */
-async function* exactly(chunks: AsyncIterable<Uint8Array>, bytes: number): AsyncGenerator<Uint8Array> {
-  let sent = 0
-  for await (const chunk of chunks) {
-    sent += chunk.length
-    if (sent > bytes) break
-    yield chunk
-  }
-  if (sent !== bytes) throw new HubError('corrupt', `a file of which ${bytes} bytes were promised has others`)
 }
 
 function refuse(request: FastifyRequest, reply: FastifyReply, status: number, message: string): FastifyReply {

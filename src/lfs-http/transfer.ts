@@ -30,12 +30,12 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
       const { clientGone } = requestHub(request)
       const size = (await largeFiles.find(repo.id, [claims.oid])).get(claims.oid)
       if (size === undefined) throw new HubError('not-found', 'this repository has no such object')
-      const answer = await sendNamedBytes(
-        request,
-        reply,
-        { etag: `"${claims.oid}"`, size, open: (range) => largeFiles.open(claims.oid, { range, signal: clientGone }) },
-        { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment', 'cache-control': 'private, no-cache' },
-      )
+      const answer = await sendNamedBytes(request, reply, {
+        etag: `"${claims.oid}"`,
+        size,
+        headers: { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment', 'cache-control': 'private, no-cache' },
+        open: (range) => largeFiles.open(claims.oid, { range, signal: clientGone }),
+      })
       if (answer.kind === 'refused') return refuse(reply, request, answer.status, answer.why)
       if (answer.kind !== 'sent') return reply.send()
       logTransfer(

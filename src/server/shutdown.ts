@@ -1,4 +1,6 @@
 import type { FastifyInstance } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
 
 export interface ShutdownOptions {
   readonly app: FastifyInstance
@@ -22,6 +24,13 @@ const idleSweepMs = 200
  */
 export function createShutdown({ app, closeServices, closeGraceMs, log }: ShutdownOptions): Shutdown {
   let stopped: Promise<void> | undefined
+  // To the server these are not idle, and it would wait for them.
+  const silent = new Set<Socket>()
+  app.server.on('connection', (socket: Socket) => {
+    silent.add(socket)
+    socket.once('close', () => silent.delete(socket))
+  })
+  app.server.on('request', ({ socket }: IncomingMessage) => silent.delete(socket))
   const cut = () => app.server.closeAllConnections()
 
   async function stopOnce(): Promise<void> {
@@ -31,7 +40,10 @@ export function createShutdown({ app, closeServices, closeGraceMs, log }: Shutdo
       cut()
     }, closeGraceMs)
     // A connection that becomes idle later stays open until somebody closes it.
-    const sweep = setInterval(() => app.server.closeIdleConnections(), idleSweepMs)
+    const sweep = setInterval(() => {
+      app.server.closeIdleConnections()
+      for (const socket of silent) socket.destroy()
+    }, idleSweepMs)
     try {
       await app.close()
     } finally {

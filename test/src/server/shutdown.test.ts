@@ -1,7 +1,7 @@
 import { fastify } from 'fastify'
 import { once } from 'node:events'
 import { Agent, get, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { connect, type AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { redactUrl } from '../../../src/http/redact-url.js'
@@ -91,4 +91,16 @@ t.test('no secret reaches the log', async (t) => {
     redactUrl('/x?a=1&access_token=hf_s&X-Amz-Signature=hf_s&b=2&key=hf_s'),
     '/x?a=1&access_token=[redacted]&X-Amz-Signature=[redacted]&b=2&key=[redacted]',
   )
+})
+
+t.test('a connection that never asked for anything holds up nothing', async (t) => {
+  const { shutdown, steps, url } = await serve(t, 20_000)
+  const { hostname, port } = new URL(url)
+  const silent = connect(Number(port), hostname)
+  silent.on('error', () => undefined)
+  await once(silent, 'connect')
+  const startedAt = performance.now()
+  await shutdown.stop()
+  t.ok(performance.now() - startedAt < 10_000)
+  t.same(steps, ['stopping', 'services', 'stopped'])
 })
