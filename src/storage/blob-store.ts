@@ -69,8 +69,8 @@ export interface LocalFiles {
 
 export interface Promote {
   /**
-   * Takes bytes in under a staging key that is theirs alone; how many they were. While they come, and after a crash, there may be a part of them
-   * under it: only who staged them knows. Their name need not outlive a power cut before `promote`.
+   * Takes bytes in under a staging key that is theirs alone, whole or not at all; how many they were. Their name need not outlive a power cut
+   * before `promote`.
    */
   stage(staging: BlobKey, bytes: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal }): Promise<number>
   /**

@@ -10,7 +10,7 @@ import { ifCode, ifMissing } from './error-codes.js'
 import { readFileChunks } from './file-chunks.js'
 import { createFilesystemMultipart } from './filesystem-multipart.js'
 import { listFiles } from './list-files.js'
-import { giveName, TemporaryFiles, writeNewFile } from './temporary-files.js'
+import { giveName, TemporaryFiles } from './temporary-files.js'
 
 export interface FilesystemBlobStore extends BlobStore, FilePut, LocalFiles, MultipartStore, Promote {
   /** Removes what writers that died left behind. Only for who holds the data lock, before anything is written. */
@@ -92,7 +92,9 @@ export function createFilesystemBlobStore({ directory }: { readonly directory: s
 
     async stage(staging, bytes, { signal } = {}) {
       await folders.ensure(dirname(pathOf(staging)))
-      return writeNewFile(pathOf(staging), bytes, signal)
+      const { path, bytes: size } = await temporary.write(bytes, signal)
+      await rename(path, pathOf(staging))
+      return size
     },
 
     async promote(staging, final) {

@@ -74,7 +74,7 @@ const writeBytes = 256 * 1024
  * is gone.
  * @throws HubError `storage-full`
  */
-export async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
+async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<number> {
   signal?.throwIfAborted()
   try {
     const handle = await open(path, 'wx', 0o600)

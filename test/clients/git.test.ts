@@ -180,11 +180,14 @@ t.test('a push that is refused says why, in git', async (t) => {
   const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'1'.repeat(64)}\nsize 12345\n`
   await commitFile(work, 'weights.bin', pointer)
   const large = await git(['push', remote, 'main'], { cwd: work, ok: false })
-  t.match(large.stderr, 'git-lfs is not supported')
+  t.match(large.stderr, `weights.bin (${'1'.repeat(64)})`)
+  t.match(large.stderr, 'git lfs push --all')
 
-  const { status, body } = await hub.api('POST', '/admin/strict.git/info/lfs/objects/batch', { operation: 'upload', objects: [] })
-  t.equal(status, 501)
-  t.type((body as { message: string }).message, 'string')
+  await git(['reset', '-q', '--hard', 'HEAD~1'], { cwd: work })
+  await commitFile(work, 'huge.bin', '\0'.repeat(11 * 2 ** 20))
+  const binary = await git(['push', remote, 'main'], { cwd: work, ok: false })
+  t.match(binary.stderr, 'huge.bin (11534336 bytes)')
+  t.match(binary.stderr, 'git lfs migrate import --above=10MiB')
 })
 
 t.test('an atomic push is all or nothing, and each ref stands alone without it', async (t) => {

@@ -28,7 +28,7 @@ import {
 import { startHub } from '../support/hub.js'
 import { bodyOf, pkts } from '../support/wire.js'
 
-const hub = await startHub(t)
+const hub = await startHub(t, { env: { CAIRN_MAX_BINARY_BYTES: '100MiB' } })
 const { oid: tip, pack: wholePack } = history('hello\n')
 
 const open = await makeEmpty(hub, 'open')

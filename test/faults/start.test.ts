@@ -184,6 +184,7 @@ t.test(
     await git(['init', '-q', '-b', 'main', work])
     const noise = Buffer.alloc(24 * 1024 * 1024)
     for (let i = 0; i < noise.length; i += 4) noise.writeInt32LE((Math.imul(i, 2654435761) ^ (i >>> 3)) | 0, i)
+    noise.fill('x', 0, 8_000) // so that it is taken for text
     await writeFile(join(work, 'noise'), noise)
     await git(['add', '-A'], { cwd: work })
     await git(['commit', '-q', '-m', 'noise'], { cwd: work })

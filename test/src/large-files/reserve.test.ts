@@ -218,12 +218,12 @@ t.test('an upload that another hub took for dead fails, and can be sent again', 
 
   // Or only when its bytes have gone.
   const late = withOptions({
-    store: {
+    staging: {
       ...store,
-      async put(key, bytes, options) {
-        const info = await store.put(key, bytes, options)
+      async stage(key, bytes, options) {
+        const size = await store.stage(key, bytes, options)
         await kill(24)
-        return info
+        return size
       },
     },
   })

@@ -176,7 +176,7 @@ tap.test('a promoted blob, a deleted one and a part are synced as well', { skip 
   const folder = join(blobs, 'packs', 'ed')
   const upload = join(blobs, 'multipart', readFileSync(join(root, 'upload'), 'utf8'))
   inOrder(t, calls, [
-    ['staged bytes are synced', syncOf(join(blobs, 'staging', 'one'))],
+    ['staged bytes are synced', syncBelow(join(blobs, 'tmp'))],
     ['the staged one is confirmed', mark('staged')],
     ['it gets its final name', ({ name, paths }) => name.startsWith('link') && paths.at(-1) === join(folder, `${hex}.pack`)],
     ['the final folder is synced', syncOf(folder)],
