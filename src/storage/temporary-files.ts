@@ -92,26 +92,35 @@ async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, sign
   }
 }
 
-/** Small chunks are gathered, and large ones written as they come. */
+/** Chunks are gathered in one buffer while another is written. */
 async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): Promise<number> {
-  let gathered: Buffer | undefined
+  let [gathering, spare] = [Buffer.alloc(0), Buffer.alloc(0)]
   let filled = 0
   let written = 0
-  for await (const chunk of chunks) {
-    if (filled + chunk.length > writeBytes && filled > 0) {
-      await writeFully(handle, gathered!.subarray(0, filled))
-      filled = 0
-    }
-    if (chunk.length >= writeBytes) {
-      await writeFully(handle, chunk)
-    } else {
-      gathered ??= Buffer.allocUnsafeSlow(writeBytes)
-      gathered.set(chunk, filled)
-      filled += chunk.length
-    }
-    written += chunk.length
+  let writing: Promise<void> = Promise.resolve()
+  const flush = async (): Promise<void> => {
+    await writing
+    writing = writeFully(handle, gathering.subarray(0, filled))
+    writing.catch(() => undefined) // thrown where it is waited for
+    filled = 0
+    ;[gathering, spare] = [spare, gathering]
   }
-  if (filled > 0) await writeFully(handle, gathered!.subarray(0, filled))
+  try {
+    for await (const chunk of chunks) {
+      for (let at = 0; at < chunk.length; ) {
+        if (gathering.length < writeBytes) gathering = Buffer.allocUnsafeSlow(writeBytes)
+        const part = chunk.subarray(at, at + writeBytes - filled)
+        gathering.set(part, filled)
+        filled += part.length
+        at += part.length
+        if (filled === writeBytes) await flush()
+      }
+      written += chunk.length
+    }
+    if (filled > 0) await flush()
+  } finally {
+    await writing
+  }
   return written
 }
 
