@@ -29,4 +29,6 @@ export interface CheckedPack {
   readonly idx: Buffer
   readonly rev: Buffer
   readonly tbl: Uint8Array
+  /** SHA-256 of idx, rev and tbl, one behind the other. */
+  readonly sidecarNames: Uint8Array
 }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { parsePointer } from '../../lfs/pointer.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidFromBytes } from '../../protocol/oid.js'
@@ -24,6 +25,8 @@ export interface IngestedPack {
   readonly idx: Buffer
   readonly rev: Buffer
   readonly table: ObjectTable
+  /** SHA-256 of idx, rev and table, one behind the other: their names in a store. */
+  readonly sidecarNames: Uint8Array
   /** Objects at the end of the pack, in pack order, that completed a thin one: copies of what the repository has. */
   readonly addedBases: number
   readonly connections: Connections
@@ -92,6 +95,8 @@ export async function ingestPack(
   const rev = encodeReverseIndex(index)
   await pause()
   const table = ObjectTable.openChecked(encodeObjectTable(index, sha256))
+  await pause()
+  const sidecarNames = Buffer.concat([idx, rev, table.bytes].map((bytes) => createHash('sha256').update(bytes).digest()))
   return {
     objects: index.count,
     sha1,
@@ -99,6 +104,7 @@ export async function ingestPack(
     idx,
     rev,
     table,
+    sidecarNames,
     addedBases: indexer.addedBases,
     connections,
     pointers: notable.pointers,

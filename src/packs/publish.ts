@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { insertPack } from '../db/packs.js'
 import type { Transaction } from '../db/pool.js'
 import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
@@ -102,25 +101,13 @@ interface PackBlob {
 }
 
 /** Pack, idx, rev, tbl. A sidecar is named by its own hash. */
-function blobsOf(pack: CheckedPack): readonly [PackBlob, PackBlob, PackBlob, PackBlob] {
-  const known = named.get(pack)
-  if (known) return known
-  const sidecar = (kind: 'idx' | 'rev' | 'tbl', bytes: Uint8Array): PackBlob => {
-    const sha256 = createHash('sha256').update(bytes).digest()
-    return { key: sidecarKey(sha256, kind), kind, sha256 }
+function blobsOf({ sha256, sidecarNames }: CheckedPack): readonly [PackBlob, PackBlob, PackBlob, PackBlob] {
+  const sidecar = (kind: 'idx' | 'rev' | 'tbl', number: number): PackBlob => {
+    const name = sidecarNames.subarray(number * 32, (number + 1) * 32)
+    return { key: sidecarKey(name, kind), kind, sha256: name }
   }
-  const blobs = [
-    { key: packKey(pack.sha256), kind: 'pack', sha256: pack.sha256 },
-    sidecar('idx', pack.idx),
-    sidecar('rev', pack.rev),
-    sidecar('tbl', pack.tbl),
-  ] as const
-  named.set(pack, blobs)
-  return blobs
+  return [{ key: packKey(sha256), kind: 'pack', sha256 }, sidecar('idx', 0), sidecar('rev', 1), sidecar('tbl', 2)]
 }
-
-/** Hashing is worth doing once. */
-const named = new WeakMap<CheckedPack, ReturnType<typeof blobsOf>>()
 
 async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes

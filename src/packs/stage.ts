@@ -181,7 +181,7 @@ class Staged implements StagedRepoPack {
 }
 
 function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPack['source']): CheckedPack {
-  const { sha1, sha256, objects, idx, rev, table, connections } = ingested
+  const { sha1, sha256, objects, idx, rev, table, sidecarNames, connections } = ingested
   const bytes = spooled.length
   return {
     sha1,
@@ -195,5 +195,6 @@ function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPa
     idx,
     rev,
     tbl: table.bytes,
+    sidecarNames,
   }
 }

@@ -59,6 +59,7 @@ export interface IndexedPack {
   readonly idx: Uint8Array
   readonly rev: Uint8Array
   readonly tbl: Uint8Array
+  readonly sidecarNames: Uint8Array
   readonly roots: Uint8Array | null
   readonly externals: Uint8Array
   readonly expected: Uint8Array
