@@ -15,8 +15,10 @@ export type HubErrorCode =
   | 'already-exists' // 409
   | 'conflict' // 409: somebody else was first; try again
   | 'stale-parent' // 412: the branch moved under the caller
+  | 'precondition-failed' // 412: it is not the thing that the caller insists on
   | 'too-large' // 413
   | 'unsupported-media' // 415
+  | 'bad-range' // 416: no part of it, or more than one
   | 'invalid' // 422: well-formed, and still not acceptable
   | 'busy' // 503: try again soon
   | 'unavailable' // 503: database or store out of reach

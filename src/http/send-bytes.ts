@@ -18,41 +18,35 @@ export interface NamedBytes {
   readonly open: (range: ByteRange) => AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
 }
 
-/** What became of it; `refused`: 412 or 416, which the door says in its own format. */
-export type BytesAnswer =
-  | { readonly kind: 'sent'; readonly sent: Sent }
-  | { readonly kind: 'headers' | 'not-modified' }
-  | { readonly kind: 'refused'; readonly status: 412 | 416; readonly why: string }
-
 /**
- * Answers a GET or HEAD with bytes, or a part of them, after what the request's conditions say. An answer that fails before its first byte takes
- * its headers back and throws.
+ * Answers a GET or HEAD with bytes, or a part of them, after what the request's conditions say. Comes back with what became of the bytes;
+ * undefined: headers were all there was to send. An answer that fails before its first byte takes its headers back and throws.
+ * @throws HubError `precondition-failed`, `bad-range`
  */
 export async function sendNamedBytes(
   request: FastifyRequest,
   reply: FastifyReply,
   { etag, size, identity = {}, headers, open }: NamedBytes,
-): Promise<BytesAnswer> {
+): Promise<Sent | undefined> {
   const precondition = checkPreconditions(request.headers, etag)
-  if (precondition === 'failed') return { kind: 'refused', status: 412, why: 'the file is not the one that If-Match names' }
+  if (precondition === 'failed') throw new HubError('precondition-failed', 'the file is not the one that If-Match names')
   if (precondition === 'not-modified') {
-    reply.code(304).headers({ ...identity, etag })
-    return { kind: 'not-modified' }
+    void reply
+      .code(304)
+      .headers({ ...identity, etag })
+      .send()
+    return undefined
   }
   const all = { ...identity, ...headers, etag, 'accept-ranges': 'bytes', 'content-length': size }
   // What a Range means is defined for GET alone.
   if (request.method === 'HEAD') {
-    reply.headers(all)
-    return { kind: 'headers' }
+    void reply.headers(all).send()
+    return undefined
   }
-  const asked = rangeApplies(request.headers, etag) ? parseRange(request.headers.range, size) : parseRange(undefined, size)
+  const asked = parseRange(rangeApplies(request.headers, etag) ? request.headers.range : undefined, size)
   if (size > 0 && (asked.kind === 'unsatisfiable' || asked.kind === 'several')) {
     reply.headers({ 'content-range': contentRangeOfNone(size), 'accept-ranges': 'bytes' })
-    return {
-      kind: 'refused',
-      status: 416,
-      why: asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the file of ${size} bytes`,
-    }
+    throw new HubError('bad-range', asked.kind === 'several' ? 'one range at a time, please' : `the range lies outside the file of ${size} bytes`)
   }
   const range = asked.kind === 'part' ? asked.range : { from: 0, to: size }
   const bytes = await open(range)
@@ -61,7 +55,7 @@ export async function sendNamedBytes(
   if (size === 0 && asked.kind !== 'whole') reply.header('content-range', contentRangeOfNone(0))
   if (asked.kind === 'part') reply.code(206).header('content-range', contentRange(range, size))
   try {
-    return { kind: 'sent', sent: await sendStream(reply, exactly(bytes, range.to - range.from)) }
+    return await sendStream(reply, exactly(bytes, range.to - range.from))
   } catch (error) {
     reply.code(200)
     for (const name of [...Object.keys(all), 'content-range']) reply.removeHeader(name)

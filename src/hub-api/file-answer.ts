@@ -1,7 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Pointer } from '../../lfs/pointer.js'
 import type { RepoState } from '../db/versions.js'
-import { setErrorHeaders } from '../http/answer-headers.js'
 import type { ByteRange } from '../http/byte-range.js'
 import { contentDisposition } from '../http/content-disposition.js'
 import { isShown, mediaType, plainText } from '../http/media-type.js'
@@ -60,22 +59,13 @@ export async function sendFile(
   { repo, found, content }: { readonly repo: RepoState; readonly found: FoundFile; readonly content: FileContent },
 ): Promise<FastifyReply> {
   const etag = `"${content.id}"`
-  const answer = await sendNamedBytes(request, reply, {
+  const sent = await sendNamedBytes(request, reply, {
     etag,
     size: content.size,
     identity: identityHeaders(repo, found),
     headers: contentHeaders(request, found, content, etag),
     open: (range) => content.open(range),
   })
-  if (answer.kind === 'refused') return refuse(request, reply.header('x-repo-commit', found.commit), answer.status, answer.why)
-  if (answer.kind !== 'sent') return reply.send()
-  const { sent } = answer
-  if (sent.outcome === 'failed') request.log.error({ err: sent.error, bytes: sent.bytes }, 'answer broken off')
+  if (sent?.outcome === 'failed') request.log.error({ err: sent.error, bytes: sent.bytes }, 'answer broken off')
   return reply
-}
-
-function refuse(request: FastifyRequest, reply: FastifyReply, status: number, message: string): FastifyReply {
-  setErrorHeaders(reply, { status, message, hubCode: undefined, url: undefined })
-  request.log.debug({ status, message }, 'request refused')
-  return reply.type('application/json; charset=utf-8').send(JSON.stringify({ error: message }))
 }

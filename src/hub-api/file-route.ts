@@ -1,10 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { repoTypes } from '../db/repositories.js'
-import { HubError } from '../errors.js'
+import { HubError, type HubErrorCode } from '../errors.js'
 import { repoTypePaths } from '../http/repo-path.js'
 import { repoContext } from '../http/request-context.js'
 import type { FoundFile, RepoFile, RepoFiles } from '../repos/repo-files.js'
 import { parseFileAddress } from './file-address.js'
+
+/** Refusals that are about this commit. */
+const namesCommit: ReadonlySet<HubErrorCode> = new Set(['entry-not-found', 'precondition-failed', 'bad-range'])
 
 /** A file that is there. */
 export type PresentFile = FoundFile & { readonly file: RepoFile }
@@ -31,7 +34,7 @@ export function fileRoute(app: FastifyInstance, verb: 'resolve' | 'raw', repos: 
           if (!file) throw new HubError('entry-not-found', 'Entry not found')
           return await handler(request, reply, { ...found, file })
         } catch (error) {
-          if (error instanceof HubError && error.code === 'entry-not-found') reply.header('x-repo-commit', found.commit)
+          if (error instanceof HubError && namesCommit.has(error.code)) reply.header('x-repo-commit', found.commit)
           throw error
         }
       },

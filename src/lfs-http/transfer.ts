@@ -1,11 +1,10 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { parseVerify } from '../../lfs/verify.js'
 import { HubError } from '../errors.js'
-import { setErrorHeaders } from '../http/answer-headers.js'
 import { readBody } from '../http/body-limit.js'
 import { requestHub } from '../http/request-context.js'
 import { sendNamedBytes } from '../http/send-bytes.js'
-import { lfsMediaType, readJson, sendJson } from './body.js'
+import { readJson, sendJson } from './body.js'
 import type { LfsRoutes } from './lfs-routes.js'
 import { linkContext, readLink, type LinkUse } from './links.js'
 
@@ -30,23 +29,17 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
       const { clientGone } = requestHub(request)
       const size = (await largeFiles.find(repo.id, [claims.oid])).get(claims.oid)
       if (size === undefined) throw new HubError('not-found', 'this repository has no such object')
-      const answer = await sendNamedBytes(request, reply, {
+      const sent = await sendNamedBytes(request, reply, {
         etag: `"${claims.oid}"`,
         size,
         headers: { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment', 'cache-control': 'private, no-cache' },
         open: (range) => largeFiles.open(claims.oid, { range, signal: clientGone }),
       })
-      if (answer.kind === 'refused') return refuse(reply, request, answer.status, answer.why)
-      if (answer.kind !== 'sent') return reply.send()
-      logTransfer(
-        request,
-        answer.sent.outcome === 'sent' ? 'large object sent' : answer.sent.outcome === 'left' ? 'client left' : 'answer broken off',
-        {
-          bytes: answer.sent.bytes,
-          ms: Math.round(performance.now() - startedAt),
-          ...(answer.sent.outcome === 'failed' ? { err: answer.sent.error } : {}),
-        },
-      )
+      if (sent) {
+        const { outcome, bytes, error } = sent
+        const phrase = outcome === 'sent' ? 'large object sent' : outcome === 'left' ? 'client left' : 'answer broken off'
+        logTransfer(request, phrase, { bytes, ms: Math.round(performance.now() - startedAt), ...(outcome === 'failed' ? { err: error } : {}) })
+      }
       return reply
     },
   })
@@ -79,11 +72,6 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
     if (stored !== size) throw new HubError('invalid', `the object has ${stored} bytes, not ${size}`)
     return sendJson(reply, {})
   })
-}
-
-function refuse(reply: FastifyReply, request: FastifyRequest, status: number, message: string): FastifyReply {
-  setErrorHeaders(reply, { status, message, hubCode: undefined, url: undefined })
-  return reply.type(lfsMediaType).send(JSON.stringify({ message, request_id: request.id }))
 }
 
 function logTransfer(request: FastifyRequest, phrase: string, facts: object): void {
