@@ -1,7 +1,7 @@
 import { LfsError } from './errors.js'
 import { fieldsOf, textField } from './json.js'
 import type { Action, LargeObject, LfsStore } from './ports.js'
-import { parseLfsOid, type LfsOid } from './types.js'
+import { isSize, parseLfsOid, type LfsOid } from './types.js'
 
 /** Objects in one batch. git-lfs sends up to 100, huggingface_hub 256. */
 export const maxBatchObjects = 1_000
@@ -81,11 +81,10 @@ export async function answerBatch({ operation, objects }: BatchRequest, store: L
 }
 
 function check({ oid, size }: NamedObject, operation: Operation): LargeObject | (ObjectAnswer & { readonly error: ObjectError }) {
-  const isSize = typeof size === 'number' && Number.isSafeInteger(size) && size >= 0
-  const shown = { oid, size: isSize ? size : 0 }
+  const shown = { oid, size: isSize(size) ? size : 0 }
   try {
     // Whoever downloads need not know the size.
-    if (!isSize && (operation === 'upload' || size !== undefined)) {
+    if (!isSize(size) && (operation === 'upload' || size !== undefined)) {
       return {
         ...shown,
         error: { code: 422, message: `the size of an object is a whole number of bytes, not ${JSON.stringify(size)?.slice(0, 80)}` },

@@ -1,5 +1,5 @@
 import { LfsError } from './errors.js'
-import { isLfsOid, parseLfsOid, type LfsOid } from './types.js'
+import { isLfsOid, isSize, parseLfsOid, type LfsOid } from './types.js'
 
 /** What a pointer file stands for. */
 export interface Pointer {
@@ -32,7 +32,7 @@ export function parsePointer(data: Uint8Array): Pointer | undefined {
   const digits = /^size \+?(\d{1,20})$/.exec(sizeLine)?.[1]
   if (!isLfsOid(oid) || digits === undefined) return undefined
   const size = Number(digits)
-  return Number.isSafeInteger(size) ? { oid, size } : undefined
+  return isSize(size) ? { oid, size } : undefined
 }
 
 /**
@@ -40,6 +40,6 @@ export function parsePointer(data: Uint8Array): Pointer | undefined {
  * @throws LfsError `bad-oid`, `bad-size`
  */
 export function encodePointer({ oid, size }: { readonly oid: string; readonly size: number }): Buffer {
-  if (!Number.isSafeInteger(size) || size < 0) throw new LfsError('bad-size', `${size} is not a size in bytes`)
+  if (!isSize(size)) throw new LfsError('bad-size', `${size} is not a size in bytes`)
   return Buffer.from(`version ${version}\noid sha256:${parseLfsOid(oid)}\nsize ${size}\n`)
 }

@@ -1,6 +1,6 @@
 import type { LfsOid } from './types.js'
 
-/** A large object as somebody names it: `size` in bytes. */
+/** A large object as somebody names it: `size` in bytes is their claim until the bytes have been seen. */
 export interface LargeObject {
   readonly oid: LfsOid
   readonly size: number

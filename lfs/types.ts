@@ -16,3 +16,6 @@ export function parseLfsOid(text: string): LfsOid {
     throw new LfsError('bad-oid', `expected an LFS object id of 64 lower-case hex digits, got ${JSON.stringify(text.slice(0, 80))}`)
   return text
 }
+
+/** A whole number of bytes, from 0 to 2^53-1. */
+export const isSize = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0

@@ -1,7 +1,7 @@
 import { LfsError } from './errors.js'
 import { fieldsOf, textField } from './json.js'
 import type { LargeObject } from './ports.js'
-import { parseLfsOid } from './types.js'
+import { isSize, parseLfsOid } from './types.js'
 
 /**
  * What a client wants to be told has arrived.
@@ -12,6 +12,6 @@ export function parseVerify(body: unknown): LargeObject {
   const fields = fieldsOf(body, 'an object')
   const { size } = fields
   const oid = parseLfsOid(textField(fields, 'oid'))
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw new LfsError('bad-size', 'size must be a whole number of bytes')
+  if (!isSize(size)) throw new LfsError('bad-size', 'size must be a whole number of bytes')
   return { oid, size }
 }

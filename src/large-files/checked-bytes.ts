@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { HubError } from '../errors.js'
-import type { LargeObject } from './large-files.js'
+import type { LargeObject } from '../../lfs/ports.js'
 
 /** A SHA-256 under way. A chunk stays as it is until `update` has ended. */
 export interface RunningHash {

@@ -1,12 +1,7 @@
+import type { LargeObject } from '../../lfs/ports.js'
 import type { LfsOid } from '../../lfs/types.js'
 import type { RepoState } from '../db/versions.js'
 import type { OpenOptions } from '../storage/blob-store.js'
-
-/** A large object as somebody names it: `size` in bytes is their claim until the bytes have been seen. */
-export interface LargeObject {
-  readonly oid: LfsOid
-  readonly size: number
-}
 
 export interface Claim {
   readonly repoId: number

@@ -1,10 +1,9 @@
 import type { RepoType } from '../db/versions.js'
 import type { Locks } from '../large-files/locks.js'
-import type { LinkPorts } from './links.js'
 import type { StoreDependencies } from './store.js'
 
 /** What the routes of one repository type stand on. */
-export interface LfsRoutes extends StoreDependencies, LinkPorts {
+export interface LfsRoutes extends StoreDependencies {
   readonly locks: Locks
   readonly repoType: RepoType
   /** Up to and with `/info/lfs`. */

@@ -3,7 +3,7 @@ import { isLfsOid, type LfsOid } from '../../lfs/types.js'
 import { actorOf, anonymous, type Actor } from '../auth/actor.js'
 import { may } from '../auth/authorize.js'
 import type { SignedLinks } from '../auth/signed-links.js'
-import type { ActorState, RepoState, RepoType } from '../db/versions.js'
+import type { RepoState, RepoType } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import { refusal } from '../http/refusal.js'
 import { findRepoPath } from '../http/repo-path.js'
@@ -35,24 +35,20 @@ declare module 'fastify' {
   }
 }
 
-export interface LinkPorts {
-  readonly links: SignedLinks<LinkClaims>
-  readonly findActor: (tokenId: number) => Promise<ActorState | undefined>
-}
-
 /**
  * Settles who may use a link, before a byte of the body is read. The signature says what was asked for; whether it is still allowed is decided
  * on what is true now: a token that was revoked, or a repository that was closed, ends its links.
  * @throws HubError `forbidden` for a link that is none, is over, or is for something else: git-lfs then asks for a new one
  */
-export async function readLink(request: FastifyRequest, use: LinkUse, repoType: RepoType, ports: LinkPorts): Promise<LinkContext> {
+export async function readLink(request: FastifyRequest, use: LinkUse, repoType: RepoType, links: SignedLinks<LinkClaims>): Promise<LinkContext> {
+  const { versions } = request.server.accessPorts
   const { token } = request.query as { readonly token?: unknown }
-  const claims = typeof token === 'string' ? await ports.links.read(token) : undefined
+  const claims = typeof token === 'string' ? await links.read(token) : undefined
   const { namespace, name, oid } = request.params as { readonly namespace: string; readonly name: string; readonly oid?: string }
   if (claims?.use !== use || (oid !== undefined && claims.oid !== oid) || !isLfsOid(claims.oid)) throw badLink()
   const path = findRepoPath(repoType, namespace, name)
-  const { repo } = path ? await request.server.accessPorts.versions.current({ repo: path }) : {}
-  const state = claims.tokenId === null ? undefined : await ports.findActor(claims.tokenId)
+  const { repo } = path ? await versions.current({ repo: path }) : {}
+  const state = claims.tokenId === null ? undefined : await versions.actorByToken(claims.tokenId)
   if (claims.tokenId !== null && !state) throw badLink()
   const actor = state ? actorOf(state) : anonymous
   if (!repo || repo.id !== claims.repoId) throw badLink()

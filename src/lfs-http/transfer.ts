@@ -10,12 +10,12 @@ import { linkContext, readLink, type LinkUse } from './links.js'
 
 /** Where the actions of a batch lead: the bytes of one object in and out, and whether they have arrived. */
 export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
-  const { prefix, repoType, largeFiles } = routes
-  /** The link is what the caller shows: the route itself asks for nothing. */
+  const { prefix, repoType, largeFiles, links } = routes
+  /** The link is what the caller shows: the route itself asks for nothing, and the link says whose repository it is about. */
   const byLink = (use: LinkUse) => ({
-    config: { repoType, access: 'public' as const },
+    config: { access: 'public' as const },
     onRequest: async (request: FastifyRequest) => {
-      request.lfsLink = await readLink(request, use, repoType, routes)
+      request.lfsLink = await readLink(request, use, repoType, links)
     },
   })
 

@@ -183,7 +183,6 @@ export async function createServices(config: Config, log: Log): Promise<Services
         largeFiles,
         locks: createLocks(db),
         links: createSignedLinks<LinkClaims>(keys, 'lfs-link'),
-        findActor: (tokenId) => versions.actorByToken(tokenId),
       },
       pages: {
         sessions: createSessions({ db, versions }),

@@ -24,5 +24,4 @@ export const createMemoryLfs = (): LfsHttpOptions => ({
     { sign: async () => 'kid.mac', verify: async (_purpose, _text, signature) => signature === 'kid.mac' },
     'lfs-link',
   ),
-  findActor: async () => undefined,
 })

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { requestHub } from '../../http/request-context.js'
 
 interface Body {
   readonly dryRun?: boolean
@@ -17,6 +18,6 @@ export type CollectGarbage = (options: { readonly dryRun: boolean; readonly forc
 export function adminGcRoute(app: FastifyInstance, { collectGarbage }: { readonly collectGarbage: CollectGarbage }): void {
   app.post<{ Body: Body | null }>('/api/cairn/gc', { schema: { body }, config: { access: 'hub.admin' } }, async (request) => {
     const { dryRun = false, force = false } = request.body ?? {}
-    return collectGarbage({ dryRun, force, signal: request.hub!.clientGone })
+    return collectGarbage({ dryRun, force, signal: requestHub(request).clientGone })
   })
 }
