@@ -40,6 +40,6 @@ export function parsePointer(data: Uint8Array): Pointer | undefined {
  * @throws LfsError `bad-oid`, `bad-size`
  */
 export function encodePointer({ oid, size }: { readonly oid: string; readonly size: number }): Buffer {
-  if (!isSize(size)) throw new LfsError('bad-size', `${size} is not a size in bytes`)
+  if (!isSize(size)) throw new LfsError('bad-size', `${String(size)} is not a size in bytes`)
   return Buffer.from(`version ${version}\noid sha256:${parseLfsOid(oid)}\nsize ${size}\n`)
 }
