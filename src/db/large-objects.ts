@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
+import { allSha256Bytes, sha256Bytes } from './sha256-bytes.js'
 import { named, sql } from './sql.js'
 import { repoColumns, toRepo, type RepoRow, type RepoState } from './versions.js'
 
@@ -15,9 +16,6 @@ export interface ObjectRow {
   readonly size: number
 }
 
-const bytesOf = (oid: string): Buffer => Buffer.from(oid, 'hex')
-const allBytes = (oids: readonly string[]): Buffer[] => oids.map(bytesOf)
-
 /** Those that the repository links. */
 export async function findLinkedObjects(db: Queryable, repoId: number, oids: readonly string[]): Promise<ObjectRow[]> {
   if (oids.length === 0) return []
@@ -26,7 +24,7 @@ export async function findLinkedObjects(db: Queryable, repoId: number, oids: rea
       'find-linked-objects',
       sql`
     SELECT encode(l.sha256, 'hex') AS oid, o.size FROM repo_large_object l JOIN large_object o ON o.sha256 = l.sha256
-    WHERE l.repo_id = ${repoId} AND l.sha256 = ANY (${allBytes(oids)}::bytea[])`,
+    WHERE l.repo_id = ${repoId} AND l.sha256 = ANY (${allSha256Bytes(oids)}::bytea[])`,
     ),
   )
 }
@@ -39,7 +37,7 @@ export async function renewLinks(tx: Transaction, repoId: number, oids: readonly
   if (oids.length === 0) return []
   return tx.query<ObjectRow>(sql`
     WITH linked AS (
-      SELECT sha256 FROM repo_large_object WHERE repo_id = ${repoId} AND sha256 = ANY (${allBytes(oids)}::bytea[])
+      SELECT sha256 FROM repo_large_object WHERE repo_id = ${repoId} AND sha256 = ANY (${allSha256Bytes(oids)}::bytea[])
       ORDER BY sha256 FOR NO KEY UPDATE
     )
     UPDATE repo_large_object l SET last_seen = now(), unlinked_at = NULL
@@ -63,7 +61,7 @@ export async function listLinkingRepositories(db: Queryable, oids: readonly stri
   const rows = await db.query<RepoRow>(sql`
     SELECT ${repoColumns} FROM repositories r JOIN namespaces n ON n.id = r.namespace_id
     WHERE r.id IN (
-      SELECT linker.repo_id FROM unnest(${allBytes(oids)}::bytea[]) AS wanted (sha256)
+      SELECT linker.repo_id FROM unnest(${allSha256Bytes(oids)}::bytea[]) AS wanted (sha256)
       CROSS JOIN LATERAL (
         SELECT l.repo_id FROM repo_large_object l JOIN repositories lr ON lr.id = l.repo_id
         WHERE l.sha256 = wanted.sha256 AND lr.deleted_at IS NULL
@@ -87,13 +85,13 @@ export async function linkFromRepositories(
   // In statements of their own: the second sees what was committed while the first waited, links that are gone now among it.
   const locked = await tx.query<ObjectRow>(sql`
     SELECT encode(o.sha256, 'hex') AS oid, o.size
-    FROM large_object o JOIN unnest(${objects.map(({ oid }) => bytesOf(oid))}::bytea[], ${objects.map(({ size }) => size)}::bigint[]) AS w (sha256, size)
+    FROM large_object o JOIN unnest(${allSha256Bytes(objects.map(({ oid }) => oid))}::bytea[], ${objects.map(({ size }) => size)}::bigint[]) AS w (sha256, size)
       ON w.sha256 = o.sha256 AND w.size = o.size
     ORDER BY o.sha256 FOR KEY SHARE OF o`)
   if (locked.length === 0) return []
   const linked = await tx.query<{ oid: string }>(sql`
     INSERT INTO repo_large_object (repo_id, sha256)
-    SELECT ${repoId}::bigint, w.sha256 FROM unnest(${allBytes(locked.map(({ oid }) => oid))}::bytea[]) AS w (sha256)
+    SELECT ${repoId}::bigint, w.sha256 FROM unnest(${allSha256Bytes(locked.map(({ oid }) => oid))}::bytea[]) AS w (sha256)
     WHERE EXISTS (
       SELECT FROM repo_large_object l JOIN repositories r ON r.id = l.repo_id
       WHERE l.sha256 = w.sha256 AND l.repo_id = ANY (${fromRepoIds}::bigint[]) AND r.deleted_at IS NULL)
@@ -110,7 +108,7 @@ export async function linkFromRepositories(
  * An update and not `DO NOTHING`: it waits for who is about to remove the row, and then makes it anew.
  */
 export async function linkVerifiedObject(tx: Transaction, repoId: number, { oid, size }: ObjectRow, key: string): Promise<void> {
-  const sha256 = bytesOf(oid)
+  const sha256 = sha256Bytes(oid)
   await tx.execute(
     named(
       'link-object-1',
@@ -133,7 +131,7 @@ export async function linkVerifiedObject(tx: Transaction, repoId: number, { oid,
 /** The key of the blob that holds the whole object, if one does. */
 export async function findFlatKey(db: Queryable, oid: string): Promise<string | undefined> {
   const [row] = await db.query<{ key: string }>(
-    named('find-flat-key', sql`SELECT key FROM representation WHERE sha256 = ${bytesOf(oid)} AND kind = 'flat'`),
+    named('find-flat-key', sql`SELECT key FROM representation WHERE sha256 = ${sha256Bytes(oid)} AND kind = 'flat'`),
   )
   return row?.key
 }

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
+import { allSha256Bytes, sha256Bytes } from './sha256-bytes.js'
 import { named, sql } from './sql.js'
 
 /*
@@ -15,7 +16,6 @@ export interface UploadSubject {
   readonly size: number
 }
 
-const bytesOf = (oid: string): Buffer => Buffer.from(oid, 'hex')
 const inMs = (ms: number) => sql`now() + ${ms}::float8 * interval '1 millisecond'`
 
 /** Any number nobody else uses: 'lfs' in ASCII. */
@@ -44,7 +44,7 @@ export async function insertReservations(
   return tx.query<{ id: string; oid: string }>(sql`
     INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, reserved_bytes, expires_at)
     SELECT w.id, ${repoId}, ${actorId}, w.sha256, w.size, w.size, ${inMs(lifetimeMs)}
-    FROM unnest(${newIds}::uuid[], ${objects.map(({ oid }) => bytesOf(oid))}::bytea[], ${objects.map(({ size }) => size)}::bigint[]) AS w (id, sha256, size)
+    FROM unnest(${newIds}::uuid[], ${allSha256Bytes(objects.map(({ oid }) => oid))}::bytea[], ${objects.map(({ size }) => size)}::bigint[]) AS w (id, sha256, size)
     ORDER BY w.sha256
     ON CONFLICT (repo_id, actor_id, sha256, size) WHERE key IS NULL
       DO UPDATE SET expires_at = GREATEST(lfs_upload.expires_at, EXCLUDED.expires_at)
@@ -71,12 +71,12 @@ export async function beginReserved(
       sql`
     WITH reservation AS (
       UPDATE lfs_upload SET reserved_bytes = 0
-      WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)} AND size = ${size}
+      WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${sha256Bytes(oid)} AND size = ${size}
         AND reserved_bytes = size AND expires_at > now()
       RETURNING id
     )
     INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
-    SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${bytesOf(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
+    SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${sha256Bytes(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
     FROM reservation RETURNING id`,
     ),
   )
@@ -87,7 +87,7 @@ export async function beginReserved(
 export async function beginUnreserved(tx: Transaction, { id, repoId, actorId, oid, size, key, leaseMs }: Reception): Promise<void> {
   await tx.execute(sql`
     INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
-    VALUES (${id}::uuid, ${repoId}, ${actorId}, ${bytesOf(oid)}, ${size}, ${key}, ${size}, ${inMs(leaseMs)})`)
+    VALUES (${id}::uuid, ${repoId}, ${actorId}, ${sha256Bytes(oid)}, ${size}, ${key}, ${size}, ${inMs(leaseMs)})`)
 }
 
 /** The bytes are still coming. False: the row has gone. */
@@ -110,7 +110,7 @@ export async function endReception(tx: Transaction, { id, repoId, oid }: Recepti
       sql`
     DELETE FROM lfs_upload WHERE id IN (
       SELECT id FROM lfs_upload
-      WHERE id = ${id}::uuid OR (id = ${reservationId ?? null}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${bytesOf(oid)})
+      WHERE id = ${id}::uuid OR (id = ${reservationId ?? null}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${sha256Bytes(oid)})
       ORDER BY id FOR UPDATE)`,
     ),
   )

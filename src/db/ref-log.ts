@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { ago, sql } from './sql.js'
 
 /** One ref's step: without `oldOid` it was made, without `newOid` it was deleted. */
 export interface RefChangeRow {
@@ -30,6 +30,6 @@ export async function appendRefLog(
 export async function listRecentTips(db: Queryable, repoId: number, withinMs: number): Promise<Buffer[]> {
   const rows = await db.query<{ oid: Buffer }>(sql`
     SELECT DISTINCT t.oid FROM ref_log l CROSS JOIN LATERAL (VALUES (l.old_oid), (l.new_oid)) AS t (oid)
-    WHERE l.repo_id = ${repoId} AND l.at > now() - ${withinMs}::float8 * interval '1 millisecond' AND t.oid IS NOT NULL`)
+    WHERE l.repo_id = ${repoId} AND l.at > ${ago(withinMs)} AND t.oid IS NOT NULL`)
   return rows.map(({ oid }) => oid)
 }

@@ -42,3 +42,6 @@ export function sql(strings: TemplateStringsArray, ...parameters: readonly unkno
 export function named(name: string, statement: Sql): Sql {
   return { name, text: statement.text, values: statement.values }
 }
+
+/** The database's clock, `ms` milliseconds ago. */
+export const ago = (ms: number): Sql => sql`now() - ${ms}::float8 * interval '1 millisecond'`

@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { named, sql, type Sql } from './sql.js'
+import { ago, named, sql, type Sql } from './sql.js'
 
 /*
  * `stored_blob` and `blob_link`: which bytes are in a store, and which rows need them. The order of these statements is the state machine of
@@ -58,8 +58,6 @@ export async function linkBlobs(tx: Transaction, links: readonly BlobLink[]): Pr
     ORDER BY l.key COLLATE "C"
     ON CONFLICT DO NOTHING`)
 }
-
-const ago = (ms: number) => sql`now() - ${ms}::float8 * interval '1 millisecond'`
 
 /** Locks the row if it is live and was not kept for so long. It says nothing of links: these are asked for by a statement that begins once the lock is had. */
 export async function lockUnusedBlob(tx: Transaction, key: string, unusedMs: number): Promise<boolean> {

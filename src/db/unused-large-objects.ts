@@ -1,14 +1,11 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { allSha256Bytes, sha256Bytes } from './sha256-bytes.js'
+import { ago, sql } from './sql.js'
 
 /*
  * What the collector of large objects asks and does. A link that nothing in its repository points to any more is marked, and removed when it
  * has been marked for long; an object without links the same. Rows are locked in the order that `large-objects` gives.
  */
-
-const bytesOf = (oid: string): Buffer => Buffer.from(oid, 'hex')
-const allBytes = (oids: readonly string[]): Buffer[] => oids.map(bytesOf)
-const ago = (ms: number) => sql`now() - ${ms}::float8 * interval '1 millisecond'`
 
 export interface LinkingRepository {
   readonly id: number
@@ -64,7 +61,7 @@ export async function lockRefsAsFound(tx: Transaction, { id, refsVer, deleted }:
 /** Locks links of a repository, by oid, so that the statements that follow see what others did to them. */
 export async function lockLinks(tx: Transaction, repoId: number, oids: readonly string[]): Promise<void> {
   await tx.query(sql`
-    SELECT FROM repo_large_object WHERE repo_id = ${repoId} AND sha256 = ANY (${allBytes(oids)}::bytea[]) ORDER BY sha256 FOR UPDATE`)
+    SELECT FROM repo_large_object WHERE repo_id = ${repoId} AND sha256 = ANY (${allSha256Bytes(oids)}::bytea[]) ORDER BY sha256 FOR UPDATE`)
 }
 
 /** Marks those of the links that are still unseen for so long. How many. */
@@ -72,7 +69,7 @@ export async function markLinks(tx: Transaction, repoId: number, oids: readonly 
   if (oids.length === 0) return 0
   return tx.execute(sql`
     UPDATE repo_large_object SET unlinked_at = now()
-    WHERE repo_id = ${repoId} AND sha256 = ANY (${allBytes(oids)}::bytea[]) AND unlinked_at IS NULL AND last_seen <= ${ago(unseenMs)}`)
+    WHERE repo_id = ${repoId} AND sha256 = ANY (${allSha256Bytes(oids)}::bytea[]) AND unlinked_at IS NULL AND last_seen <= ${ago(unseenMs)}`)
 }
 
 /** Removes those of the links that are still marked for so long. Their oids. */
@@ -80,7 +77,7 @@ export async function removeLinks(tx: Transaction, repoId: number, oids: readonl
   if (oids.length === 0) return []
   const rows = await tx.query<{ oid: string }>(sql`
     DELETE FROM repo_large_object
-    WHERE repo_id = ${repoId} AND sha256 = ANY (${allBytes(oids)}::bytea[]) AND unlinked_at <= ${ago(markedMs)}
+    WHERE repo_id = ${repoId} AND sha256 = ANY (${allSha256Bytes(oids)}::bytea[]) AND unlinked_at <= ${ago(markedMs)}
     RETURNING encode(sha256, 'hex') AS oid`)
   return rows.map(({ oid }) => oid)
 }
@@ -112,20 +109,20 @@ export async function markUnlinkedObjects(db: Queryable): Promise<number> {
 export async function listUnlinkedObjects(db: Queryable, markedMs: number, after: string, limit: number): Promise<UnlinkedRow[]> {
   return db.query<UnlinkedRow>(sql`
     SELECT encode(o.sha256, 'hex') AS oid, o.size FROM large_object o
-    WHERE o.sha256 > ${bytesOf(after)} AND o.unlinked_at <= ${ago(markedMs)} AND ${isUnlinked} ORDER BY o.sha256 LIMIT ${limit}`)
+    WHERE o.sha256 > ${sha256Bytes(after)} AND o.unlinked_at <= ${ago(markedMs)} AND ${isUnlinked} ORDER BY o.sha256 LIMIT ${limit}`)
 }
 
 /** Locks an object if it is still marked for so long. It says nothing of links: these are asked for by a statement that begins once the lock is had. */
 export async function lockUnlinkedObject(tx: Transaction, oid: string, markedMs: number): Promise<boolean> {
   const rows = await tx.query(sql`
-    SELECT FROM large_object WHERE sha256 = ${bytesOf(oid)} AND unlinked_at <= ${ago(markedMs)} FOR UPDATE`)
+    SELECT FROM large_object WHERE sha256 = ${sha256Bytes(oid)} AND unlinked_at <= ${ago(markedMs)} FOR UPDATE`)
   return rows.length === 1
 }
 
 /** Removes a locked object and what it is made of, unless a repository links it. Its blob is the matter of the collector of blobs. */
 export async function removeUnlinkedObject(tx: Transaction, oid: string): Promise<boolean> {
-  const [row] = await tx.query<{ unlinked: boolean }>(sql`SELECT ${isUnlinked} AS unlinked FROM large_object o WHERE sha256 = ${bytesOf(oid)}`)
+  const [row] = await tx.query<{ unlinked: boolean }>(sql`SELECT ${isUnlinked} AS unlinked FROM large_object o WHERE sha256 = ${sha256Bytes(oid)}`)
   if (!row?.unlinked) return false
-  await tx.execute(sql`DELETE FROM representation WHERE sha256 = ${bytesOf(oid)}`)
-  return (await tx.execute(sql`DELETE FROM large_object WHERE sha256 = ${bytesOf(oid)}`)) === 1
+  await tx.execute(sql`DELETE FROM representation WHERE sha256 = ${sha256Bytes(oid)}`)
+  return (await tx.execute(sql`DELETE FROM large_object WHERE sha256 = ${sha256Bytes(oid)}`)) === 1
 }
