@@ -39,3 +39,9 @@ export class HubError extends Error {
     this.details = options?.details ?? {}
   }
 }
+
+/** What the system says of a full disk as HubError `storage-full`; any other error as it is. */
+export function whenDiskFull(error: unknown, message: string): unknown {
+  const code = (error as NodeJS.ErrnoException | null)?.code
+  return code === 'ENOSPC' || code === 'EDQUOT' ? new HubError('storage-full', message, { cause: error }) : error
+}

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { ProtocolError } from '../../protocol/errors.js'
 import type { ByteSource } from '../../protocol/pack/indexer.js'
 import type { Slices } from '../../protocol/ports.js'
-import { HubError } from '../errors.js'
+import { HubError, whenDiskFull } from '../errors.js'
 
 export interface SpoolOptions {
   readonly directory: string
@@ -382,7 +382,5 @@ async function writeFully(handle: FileHandle, bytes: Uint8Array, at: number): Pr
 }
 
 function asHubError(cause: unknown): never {
-  const { code } = cause as NodeJS.ErrnoException
-  if (code === 'ENOSPC' || code === 'EDQUOT') throw new HubError('storage-full', 'the hub has no room left for pushes', { cause })
-  throw cause
+  throw whenDiskFull(cause, 'the hub has no room left for pushes')
 }

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { mkdir, open, readFile, rm, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, readFile, rm } from 'node:fs/promises'
 import { createReadStream } from 'node:fs'
 import { join } from 'node:path'
 import { parseLfsOid, type LfsOid } from '../../lfs/types.js'
-import { HubError } from '../errors.js'
+import { HubError, whenDiskFull } from '../errors.js'
 
 /** An uploaded file, whole, on the disk. */
 export interface SpooledFile {
@@ -61,14 +61,14 @@ export function createUploadSpool({ directory, maxBytes }: UploadSpoolOptions): 
             usedBytes += chunk.length
             size += chunk.length
             hash.update(chunk)
-            await writeFully(handle, chunk)
+            await handle.appendFile(chunk)
           }
         } finally {
           await handle.close()
         }
       } catch (error) {
         await dispose()
-        throw whenFull(error)
+        throw whenDiskFull(error, 'the hub has no room left for uploads')
       }
       const whole = size
       return {
@@ -80,13 +80,4 @@ export function createUploadSpool({ directory, maxBytes }: UploadSpoolOptions): 
       }
     },
   }
-}
-
-async function writeFully(handle: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten
-}
-
-function whenFull(error: unknown): unknown {
-  const code = (error as NodeJS.ErrnoException | null)?.code
-  return code === 'ENOSPC' || code === 'EDQUOT' ? new HubError('storage-full', 'the hub has no room left for uploads', { cause: error }) : error
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { link, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { HubError } from '../errors.js'
+import { whenDiskFull } from '../errors.js'
 import { abortable } from './abortable.js'
 import type { DurableFolders } from './durable-folders.js'
 import { ifMissing } from './error-codes.js'
@@ -40,7 +40,7 @@ export class TemporaryFiles {
       if (!ifAbsent || !(await linkOnce(path, target))) await rename(path, target)
     } catch (error) {
       await rm(path, { force: true })
-      throw whenFull(error)
+      throw whenDiskFull(error, 'the store has no room left')
     }
     if (ifAbsent) await rm(path, { force: true })
     await this.#folders.sync(dirname(target))
@@ -88,7 +88,7 @@ async function writeNewFile(path: string, bytes: AsyncIterable<Uint8Array>, sign
     }
   } catch (error) {
     await rm(path, { force: true })
-    throw whenFull(error)
+    throw whenDiskFull(error, 'the store has no room left')
   }
 }
 
@@ -100,7 +100,7 @@ async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): 
   let writing: Promise<void> = Promise.resolve()
   const flush = async (): Promise<void> => {
     await writing
-    writing = writeFully(handle, gathering.subarray(0, filled))
+    writing = handle.appendFile(gathering.subarray(0, filled))
     writing.catch(() => undefined) // thrown where it is waited for
     filled = 0
     ;[gathering, spare] = [spare, gathering]
@@ -124,17 +124,8 @@ async function writeAll(handle: FileHandle, chunks: AsyncIterable<Uint8Array>): 
   return written
 }
 
-async function writeFully(handle: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let done = 0; done < chunk.length; ) done += (await handle.write(chunk, done, chunk.length - done)).bytesWritten
-}
-
 /** Gives a file another name, unless that is taken; the old name is gone either way. @throws ENOENT when the file is not there */
 export async function giveName(path: string, target: string): Promise<void> {
   if (await linkOnce(path, target)) await rm(path, { force: true })
   else await rename(path, target)
-}
-
-function whenFull(error: unknown): unknown {
-  const code = (error as NodeJS.ErrnoException | null)?.code
-  return code === 'ENOSPC' || code === 'EDQUOT' ? new HubError('storage-full', 'the store has no room left', { cause: error }) : error
 }
