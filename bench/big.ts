@@ -8,18 +8,11 @@ import { git, gitEnvironment } from '../test/support/git.js'
 import { makeBigRepo } from './make-big-repo.js'
 import { readProbe } from './probed.js'
 import { atMost, type Bench, type Row } from './stage.js'
+import { median, pairText, timed } from './timing.js'
 
 const run = promisify(execFile)
 const commits = 30_000
 const MB = 1e6
-
-async function timed<T>(work: () => Promise<T>): Promise<{ seconds: number; result: T }> {
-  const started = performance.now()
-  const result = await work()
-  return { seconds: (performance.now() - started) / 1000, result }
-}
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
 /** One big history in and out. */
 export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncGenerator<Row> {
@@ -50,7 +43,7 @@ export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncG
   ours.shift()
   theirs.shift()
   const ingest = await readProbe(hub, probeFile)
-  yield atMost(`push of ${what}, recorded, against index-pack --strict`, median(ours) / median(theirs), 1, seconds(ours, theirs))
+  yield atMost(`push of ${what}, recorded, against index-pack --strict`, median(ours) / median(theirs), 1, pairText(ours, theirs))
 
   const pushOurs: number[] = []
   const pushTheirs: number[] = []
@@ -62,7 +55,7 @@ export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncG
     await git(['config', 'http.receivepack', 'true'], { cwd: target })
     pushTheirs.push((await timed(() => git(['push', '-q', `${peer.url}/pushed${round}.git`, 'main'], { cwd: source }))).seconds)
   }
-  yield atMost('the same as a git push, against http-backend', median(pushOurs) / median(pushTheirs), 0.8, seconds(pushOurs, pushTheirs))
+  yield atMost('the same as a git push, against http-backend', median(pushOurs) / median(pushTheirs), 0.8, pairText(pushOurs, pushTheirs))
 
   const cloneOurs: number[] = []
   const cloneTheirs: number[] = []
@@ -74,7 +67,7 @@ export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncG
   }
   cloneOurs.shift()
   cloneTheirs.shift()
-  yield atMost('clone of it, server CPU, against git upload-pack', median(cloneOurs) / median(cloneTheirs), 0.2, seconds(cloneOurs, cloneTheirs))
+  yield atMost('clone of it, server CPU, against git upload-pack', median(cloneOurs) / median(cloneTheirs), 0.2, pairText(cloneOurs, cloneTheirs))
 
   yield* loopRows(ingest)
   const started = performance.now()
@@ -105,9 +98,6 @@ function* loopRows({ p99Ms, maxMs }: { readonly p99Ms: number; readonly maxMs: n
   yield atMost('event loop delay while packs come in: p99, of 30 ms', p99Ms / 30, 1, `${p99Ms.toFixed(1)} ms`)
   yield atMost('  its maximum, of 200 ms', maxMs / 200, 1, `${maxMs.toFixed(1)} ms`)
 }
-
-const seconds = (ours: readonly number[], theirs: readonly number[]): string =>
-  `${ours.map((one) => one.toFixed(2)).join(' ')} s, peer ${theirs.map((one) => one.toFixed(2)).join(' ')} s`
 
 /** The pack alone, and the whole body of a push that makes `main` of it. */
 async function writePack(source: string, tip: string, pack: string, body: string): Promise<void> {

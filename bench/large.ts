@@ -7,21 +7,13 @@ import type { Hub } from '../test/support/hub.js'
 import { git, gitEnvironment } from '../test/support/git.js'
 import { startLfsStub } from './lfs-stub.js'
 import { atLeast, type Bench, type Row } from './stage.js'
+import { median, pairText, timed } from './timing.js'
 
 const run = promisify(execFile)
 const GiB = 2 ** 30
 const rounds = 3
 const manyFiles = 1_000
 
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const started = performance.now()
-  await work()
-  return (performance.now() - started) / 1000
-}
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-const figures = (ours: readonly number[], theirs: readonly number[]): string =>
-  `${ours.map((one) => one.toFixed(2)).join(' ')} s, peer ${theirs.map((one) => one.toFixed(2)).join(' ')} s`
 /** How fast we are, of the peer's speed. */
 const speed = (ours: readonly number[], theirs: readonly number[]): number => median(theirs) / median(ours)
 
@@ -52,16 +44,16 @@ export async function* largeBench(bench: Bench): AsyncGenerator<Row> {
     await handle.close()
     const copy = join(folder, 'copy.bin')
     const script = 'cat "$1" | tee >(openssl dgst -sha256 > "$2.sum") | dd of="$2" bs=1M iflag=fullblock conv=fsync status=none; wait; cat "$2.sum"'
-    let printed = ''
-    copies.push(await timed(async () => (printed = (await run('bash', ['-c', script, 'bash', file, copy])).stdout)))
+    const copied = await timed(() => run('bash', ['-c', script, 'bash', file, copy]))
+    copies.push(copied.seconds)
     await rm(copy)
-    oid = /[0-9a-f]{64}/.exec(printed)![0]
+    oid = /[0-9a-f]{64}/.exec(copied.result.stdout)![0]
     const { upload } = await actionsFor(hub, 'upload', oid, GiB)
-    puts.push(await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', upload!.href])))
+    puts.push((await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', upload!.href]))).seconds)
   }
   puts.shift()
   copies.shift()
-  yield atLeast('1 GiB PUT, against tee, openssl and dd', speed(puts, copies), 0.9, figures(puts, copies))
+  yield atLeast('1 GiB PUT, against tee, openssl and dd', speed(puts, copies), 0.9, pairText(puts, copies))
 
   await mkdir(peer.statics, { recursive: true })
   await run('cp', [file, join(peer.statics, 'large.bin')])
@@ -71,8 +63,8 @@ export async function* largeBench(bench: Bench): AsyncGenerator<Row> {
     const theirs: number[] = []
     const fetchAll = (url: string) => Promise.all(Array.from({ length: streams }, () => run('curl', ['-sS', '--fail', '-o', '/dev/null', url])))
     for (let round = 0; round <= rounds; round++) {
-      ours.push(await timed(() => fetchAll(download!.href)))
-      theirs.push(await timed(() => fetchAll(`${peer.url}/static/large.bin`)))
+      ours.push((await timed(() => fetchAll(download!.href))).seconds)
+      theirs.push((await timed(() => fetchAll(`${peer.url}/static/large.bin`))).seconds)
     }
     ours.shift()
     theirs.shift()
@@ -80,7 +72,7 @@ export async function* largeBench(bench: Bench): AsyncGenerator<Row> {
       `1 GiB GET, ${streams} ${streams === 1 ? 'stream' : 'streams'}, against nginx static`,
       speed(ours, theirs),
       streams === 1 ? 0.8 : 0.6,
-      figures(ours, theirs),
+      pairText(ours, theirs),
     )
   }
   await rm(file)
@@ -106,12 +98,12 @@ async function* manyBench({ folder, hub }: Bench): AsyncGenerator<Row> {
       await git(['commit', '-q', '-m', 'many'], { cwd: work })
       const push = (url: string) =>
         timed(() => run('git', ['-c', `lfs.url=${url}`, 'lfs', 'push', 'origin', 'HEAD'], { cwd: work, env: gitEnvironment(), maxBuffer: 2 ** 26 }))
-      theirs.push(await push(stub.url))
-      ours.push(await push(`${hub.remote(`admin/many${round}`)}.git/info/lfs`))
+      theirs.push((await push(stub.url)).seconds)
+      ours.push((await push(`${hub.remote(`admin/many${round}`)}.git/info/lfs`)).seconds)
       await rm(work, { recursive: true })
     }
   } finally {
     await stub.stop()
   }
-  yield atLeast(`${manyFiles} files of 1 MB by git-lfs push, against a stub`, speed(ours, theirs), 0.8, figures(ours, theirs))
+  yield atLeast(`${manyFiles} files of 1 MB by git-lfs push, against a stub`, speed(ours, theirs), 0.8, pairText(ours, theirs))
 }

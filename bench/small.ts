@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { git } from '../test/support/git.js'
 import { makeSmallRepo } from './make-small-repo.js'
 import { atLeast, atMost, type Bench, type Row } from './stage.js'
+import { median } from './timing.js'
 import { load, type Load, type LoadRequest } from './wrk.js'
 
 const seconds = 4
@@ -60,8 +61,6 @@ interface Comparison {
   readonly p50Ratio: number
   readonly figures: string
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
 
 /** In turns, so that the machine's moods weigh on both. */
 async function compare(ours: LoadRequest, theirs: LoadRequest): Promise<Comparison> {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { freePort, projectRoot } from '../test/support/hub.js'
 import { atMost, type Bench, type Row } from './stage.js'
+import { median, secondsText } from './timing.js'
 
 const rounds = 3
 
@@ -16,8 +17,8 @@ export async function* startTimes({ folder }: Pick<Bench, 'folder'>): AsyncGener
     first.push(await secondsToReady(data))
     later.push(await secondsToReady(data))
   }
-  yield atMost('npm start to the first answer, of 6 s: the first time', median(first) / 6, 1, figures(first))
-  yield atMost('  later, of 2 s', median(later) / 2, 1, figures(later))
+  yield atMost('npm start to the first answer, of 6 s: the first time', median(first) / 6, 1, secondsText(first))
+  yield atMost('  later, of 2 s', median(later) / 2, 1, secondsText(later))
 }
 
 async function secondsToReady(data: string): Promise<number> {
@@ -42,6 +43,3 @@ async function secondsToReady(data: string): Promise<number> {
     await exited
   }
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-const figures = (values: readonly number[]): string => `${values.map((value) => value.toFixed(2)).join(' ')} s`

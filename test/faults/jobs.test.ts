@@ -5,15 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { testDatabase } from '../support/postgres.js'
-
-async function until(condition: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<boolean> {
-  const deadline = performance.now() + withinMs
-  while (performance.now() < deadline) {
-    if (await condition()) return true
-    await delay(20)
-  }
-  return false
-}
+import { becomes } from '../support/becomes.js'
 
 t.test('what a killed hub was doing is done by another', async (t) => {
   const { connection } = await testDatabase(t)
@@ -28,15 +20,15 @@ t.test('what a killed hub was doing is done by another', async (t) => {
   }
   const lines = async () => (await readFile(file, 'utf8')).trim().split('\n')
   const first = start('first')
-  t.ok(await until(async () => (await lines()).includes('first begins')))
+  t.ok(await becomes(async () => (await lines()).includes('first begins')))
   start('quick')
-  t.ok(await until(async () => (await lines()).includes('quick is up')))
+  t.ok(await becomes(async () => (await lines()).includes('quick is up')))
   // Longer than a hub may be silent: this one is not.
   await delay(12_000)
   t.notOk((await lines()).includes('quick begins'), 'not while the first lives')
   const killed = once(first, 'exit')
   first.kill('SIGKILL')
   await killed
-  t.ok(await until(async () => (await lines()).includes('quick ends'), 30_000))
+  t.ok(await becomes(async () => (await lines()).includes('quick ends'), 30_000))
   t.notOk((await lines()).includes('first ends'))
 })

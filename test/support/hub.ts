@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { callApi, type CallApi } from './api.js'
 
 /** The checkout (or wherever `build/` lies). */
 export const projectRoot = join(import.meta.dirname, '..', '..', '..')
@@ -18,7 +19,7 @@ export interface Hub {
   output(): string
   /** The same with credentials in it, for git. `path` such as `admin/x`. */
   remote(path: string, token?: string): string
-  api(method: string, path: string, body?: unknown, token?: string): Promise<{ status: number; body: unknown; headers: Headers }>
+  readonly api: CallApi
   /** SIGTERM, and waits. Comes back with the exit code. */
   stop(): Promise<number | null>
   /** SIGKILL of the hub process alone; what it supervises lives on. */
@@ -81,21 +82,7 @@ export async function startHub(
     },
     output: () => printed,
     remote: (path, as = token) => `${url.replace('http://', `http://user:${as}@`)}/${path}`,
-    async api(method, path, body, as = token) {
-      const response = await fetch(url + path, {
-        method,
-        headers: { ...(as === '' ? {} : { authorization: `Bearer ${as}` }), ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      })
-      const text = await response.text()
-      let parsed: unknown = text
-      try {
-        parsed = JSON.parse(text)
-      } catch {
-        // not JSON: the text itself is what the caller looks at
-      }
-      return { status: response.status, body: parsed, headers: response.headers }
-    },
+    api: callApi(url, () => token),
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
       const exited = new Promise<number | null>((resolve) => child.once('exit', resolve))

@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/config.js'
 import type { Database } from '../../src/db/pool.js'
 import { buildApp } from '../../src/server/app.js'
 import { createServices } from '../../src/server/services.js'
+import { callApi, type CallApi } from './api.js'
 import { emptyDatabase } from './postgres.js'
 
 export interface ServedHub {
@@ -14,7 +15,7 @@ export interface ServedHub {
   /** For what no request can do. */
   readonly db: Database
   readonly dataDirectory: string
-  api(method: string, path: string, body?: unknown, token?: string): Promise<{ status: number; body: unknown }>
+  readonly api: CallApi
 }
 
 interface Teardown {
@@ -49,18 +50,6 @@ export async function serveHub(t: Teardown, env: Readonly<Record<string, string>
     token,
     db,
     dataDirectory,
-    async api(method, path, body, as = token) {
-      const response = await fetch(url + path, {
-        method,
-        headers: { ...(as === '' ? {} : { authorization: `Bearer ${as}` }), ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      })
-      const text = await response.text()
-      try {
-        return { status: response.status, body: JSON.parse(text) as unknown }
-      } catch {
-        return { status: response.status, body: text }
-      }
-    },
+    api: callApi(url, () => token),
   }
 }

@@ -4,19 +4,11 @@ import t from 'tap'
 import { sql } from '../../../src/db/sql.js'
 import { createJobs } from '../../../src/jobs/jobs.js'
 import { testDatabase } from '../../support/postgres.js'
+import { becomes } from '../../support/becomes.js'
 
 const timings = { pollMs: 500, superviseMs: 1_000, lostAfterMs: 10_000, retryMs: 1_000 }
 const quiet = () => undefined
 const hour = 3_600_000
-
-async function until(condition: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<boolean> {
-  const deadline = performance.now() + withinMs
-  while (performance.now() < deadline) {
-    if (await condition()) return true
-    await delay(20)
-  }
-  return false
-}
 
 t.test('a task that is enqueued runs at once', async (t) => {
   const { connection } = await testDatabase(t)
@@ -28,7 +20,7 @@ t.test('a task that is enqueued runs at once', async (t) => {
   t.equal(runs, 0, 'not by itself')
   const started = performance.now()
   t.equal(await jobs.enqueue('sweep'), true)
-  t.ok(await until(() => runs === 1))
+  t.ok(await becomes(() => runs === 1))
   t.ok(performance.now() - started < 2_000, 'long before anybody looks by the clock')
 })
 
@@ -91,16 +83,16 @@ t.test('two of a name never run at a time, nor do they queue up', async (t) => {
   t.teardown(() => Promise.all(hubs.map((jobs) => jobs.close())))
   for (const jobs of hubs) await jobs.start()
   t.equal(await hubs[0].enqueue('slow'), true)
-  t.ok(await until(() => running === 1))
+  t.ok(await becomes(() => running === 1))
   const added = await Promise.all(Array.from({ length: 20 }, (_, i) => hubs[i % 2]!.enqueue('slow')))
   t.same(new Set(added), new Set([false]))
   t.equal(await hubs[1].enqueue('other'), true, 'another name is not held up')
-  t.ok(await until(() => runs === 2))
+  t.ok(await becomes(() => runs === 2))
   await delay(1_500)
   ends.shift()!()
-  t.ok(await until(() => running === 0))
-  t.ok(await until(() => hubs[0].enqueue('slow')), 'when it has ended there may be another')
-  t.ok(await until(() => ends.length === 1))
+  t.ok(await becomes(() => running === 0))
+  t.ok(await becomes(() => hubs[0].enqueue('slow')), 'when it has ended there may be another')
+  t.ok(await becomes(() => ends.length === 1))
   ends.shift()!()
   t.equal(together, 1)
 })
@@ -122,7 +114,7 @@ t.test('a task that fails is logged and tried again', async (t) => {
   })
   t.teardown(() => jobs.close())
   await jobs.start()
-  t.ok(await until(() => logged.length === 2))
+  t.ok(await becomes(() => logged.length === 2))
   t.same([runs, logged], [2, ['job failed the store is away', 'job done']])
 })
 
@@ -140,7 +132,7 @@ t.test('closing tells a task to stop, waits for it, and leaves it to be tried ag
   }
   const first = createJobs({ connection: db.connection, tasks, schedule: { long: hour }, log: quiet, timings })
   await first.start()
-  t.ok(await until(() => state === 'running'))
+  t.ok(await becomes(() => state === 'running'))
   await first.close()
   t.equal(state, 'stopped')
   const [open] = await db.query<{ n: number }>(
@@ -152,7 +144,7 @@ t.test('closing tells a task to stop, waits for it, and leaves it to be tried ag
   const second = createJobs({ connection: db.connection, tasks, schedule: {}, log: quiet, timings })
   t.teardown(() => second.close())
   await second.start()
-  t.ok(await until(() => state === 'running'))
+  t.ok(await becomes(() => state === 'running'))
 })
 
 t.test('closing does not wait for ever', async (t) => {
@@ -171,7 +163,7 @@ t.test('closing does not wait for ever', async (t) => {
     timings,
   })
   await jobs.start()
-  t.ok(await until(() => running))
+  t.ok(await becomes(() => running))
   const started = performance.now()
   await jobs.close(1_000)
   t.ok(performance.now() - started < 5_000)
@@ -184,8 +176,8 @@ t.test('a queue whose connections were cut makes new ones', async (t) => {
   t.teardown(() => jobs.close())
   await jobs.start()
   for (const expected of [1, 2]) {
-    t.ok(await until(() => jobs.enqueue('sweep').catch(() => false)))
-    t.ok(await until(() => runs === expected))
+    t.ok(await becomes(() => jobs.enqueue('sweep').catch(() => false)))
+    t.ok(await becomes(() => runs === expected))
     await db.query(sql`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cairn jobs' AND datname = current_database()`)
   }
 })
@@ -207,7 +199,7 @@ t.test('it works for an account that owns its database and nothing else', async 
   const jobs = createJobs({ connection, tasks: { sweep: async () => void runs++ }, schedule: { sweep: hour }, log: quiet, timings })
   t.teardown(() => jobs.close())
   await jobs.start()
-  t.ok(await until(() => runs === 1))
+  t.ok(await becomes(() => runs === 1))
 })
 
 t.test('turns under a second and over a week are refused', async (t) => {

@@ -13,7 +13,6 @@ import { serveHub } from '../../support/served-hub.js'
 const hub = await serveHub(t)
 const { db, token } = hub
 const day = 24
-let at = 0
 
 async function upload(repo: string, bytes: Buffer): Promise<string> {
   const oid = createHash('sha256').update(bytes).digest('hex')
@@ -47,7 +46,6 @@ async function later(hours: number): Promise<void> {
   await db.execute(sql`UPDATE large_object SET created_at = created_at - ${by}, unlinked_at = unlinked_at - ${by}`)
   await db.execute(sql`UPDATE stored_blob SET last_used_at = last_used_at - ${by}, state_at = state_at - ${by}`)
   await db.execute(sql`UPDATE ref_log SET at = at - ${by}`)
-  at += hours
 }
 
 interface Figures {
