@@ -109,12 +109,12 @@ export function encodeOfsDistance(distance: number): Buffer {
 
 /**
  * Inflates the zlib stream that begins at `at`, and says how many bytes it took. Undefined: the window ended before the stream did.
- * Never makes more than `size` + 1 bytes.
+ * Never makes more than `size` + 1 bytes. With `scratch`, of `maxSimpleBytes`, small data may be in there, until it is used again.
  * @throws ProtocolError `bad-pack` when it is no zlib stream of exactly `size` bytes
  */
-export function inflateEntry(window: Uint8Array, at: number, size: number): InflatedEntry | undefined {
+export function inflateEntry(window: Uint8Array, at: number, size: number, scratch?: Buffer): InflatedEntry | undefined {
   if (size <= maxSimpleBytes) {
-    const data = Buffer.allocUnsafe(size)
+    const data = scratch?.subarray(0, size) ?? Buffer.allocUnsafe(size)
     const consumed = inflateSimple(window, at, window.length, size, data)
     if (consumed > 0) return { data, consumed }
   }

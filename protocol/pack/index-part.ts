@@ -86,3 +86,5 @@ export interface IndexPartResult {
 
 /** What an object costs beside its bytes, in bytes of content. */
 export const objectWork = 2048
+/** Work between two yields, in bytes of content: about a millisecond. */
+export const sliceWork = 128 * 1024

@@ -4,30 +4,19 @@ import { checkObject } from '../objects/check.js'
 import { hashObject } from '../objects/hash.js'
 import { oidFromBytes } from '../oid.js'
 import type { Progress } from '../ports.js'
-import { objectTypeNames, objectTypes, type ObjectType } from '../types.js'
+import { objectTypes, type ObjectType } from '../types.js'
 import { anyType, connectReferences, type Connections, type SpecialBlob } from './connect.js'
-import { applyDelta, deltaSizes } from './delta.js'
+import { applyDelta } from './delta.js'
 import { DeltaStack } from './delta-stack.js'
-import {
-  decodeEntryHeader,
-  deflatedBound,
-  encodeEntryHeader,
-  inflateEntry,
-  maxHeaderBytes,
-  minEntryBytes,
-  packHeaderBytes,
-  trailerBytes,
-  type EntryHeader,
-  type InflatedEntry,
-} from './entry.js'
-import { ForwardWindow } from './forward-window.js'
+import { decodeEntryHeader, encodeEntryHeader, inflateEntry, trailerBytes } from './entry.js'
 import { HeldEntries } from './held-entries.js'
-import { minSharedCount, objectWork, SharedProgress, type IndexPart, type IndexPartResult } from './index-part.js'
-import { checkObjectSize, InflationMeter, tooLarge, type IndexLimits } from './index-limits.js'
+import { objectWork, SharedProgress, sliceWork, type IndexPart, type IndexPartResult } from './index-part.js'
+import { checkObjectSize, InflationMeter, type IndexLimits } from './index-limits.js'
 import { noEntry, PackColumns } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
+import { PackScan } from './pack-scan.js'
+import { placedError } from './placed-error.js'
 import { ReferenceSet } from './reference-set.js'
-import { inflateSimple, maxSimpleBytes } from './simple-inflate.js'
 import { compareOids, sortOids } from './sort-oids.js'
 
 export type { Connections, SpecialBlob } from './connect.js'
@@ -40,16 +29,11 @@ export interface IndexerHooks {
   inspectBlob?(data: Uint8Array, oid: Uint8Array): void
   /** Every blob of more than `largeBlobBytes`; the bytes are valid during the call. */
   inspectLargeBlob?(data: Uint8Array, oid: Uint8Array): void
+  /** A pack that is large enough for another thread to help with, while its scan begins. */
+  share?(part: IndexPart): void
 }
 
 const smallBlobBytes = 1024
-/** Work between two yields, in bytes of content: about a millisecond. */
-const sliceWork = 128 * 1024
-
-/** More than this no entry may take, however it was deflated. */
-const mostBytes = ({ headerBytes, size }: Pick<EntryHeader, 'headerBytes' | 'size'>): number => 2 * (headerBytes + deflatedBound(size)) + 2 ** 20
-
-const cutOff = (): ProtocolError => new ProtocolError('bad-pack', 'pack ends early')
 
 const specialKinds = ['gitmodules', 'gitattributes'] as const
 
@@ -58,7 +42,7 @@ const specialKinds = ['gitmodules', 'gitattributes'] as const
  *
  *     scan          once over the pack: every entry inflated, so that all are known by place and size
  *     resolve       whole objects named, checked, their references collected; then the same for their deltas, from the bases down
- *     share, split, takePart   while they go on: another thread names what was scanned, then does a part of `resolve`
+ *     split, takePart   another thread that the pack was shared with names what is scanned, then does a part of `resolve`
  *     missingBases, addBase, resolve     while a thin pack lacks bases
  *     finish, connect
  *
@@ -73,7 +57,8 @@ export class PackIndexer {
   readonly #references: ReferenceSet
   /** By kind: the blobs that trees call .gitmodules and .gitattributes. */
   readonly #special: readonly [ReferenceSet, ReferenceSet]
-  readonly #bases: ReferenceSet
+  /** Names of REF_DELTA bases. */
+  #bases = new ReferenceSet(0)
   #columns = new PackColumns(0)
   #held = new HeldEntries(0, 0)
   /** By number of a REF_DELTA base: its first delta until the base is there. */
@@ -89,7 +74,6 @@ export class PackIndexer {
   #isSplit = false
   /** Of a pack that another thread may help with. */
   #progress: SharedProgress | undefined
-  readonly #scratch = Buffer.allocUnsafeSlow(maxSimpleBytes)
   /** Where another thread stands behind the scan. */
   #followed = 0
   /** Where the next entry would stand. */
@@ -102,7 +86,6 @@ export class PackIndexer {
     // A push of few objects may refer to a great many that are there already.
     this.#references = new ReferenceSet(2 * limits.maxObjects)
     this.#special = [new ReferenceSet(limits.maxObjects), new ReferenceSet(limits.maxObjects)]
-    this.#bases = new ReferenceSet(limits.maxObjects)
   }
 
   /** Bases that completed a thin pack. */
@@ -125,35 +108,16 @@ export class PackIndexer {
    * @throws ProtocolError `bad-pack`, `bad-object`, `too-large`
    */
   *scan(source: ByteSource): Generator<Progress | 'more', void> {
-    const window = new ForwardWindow(source)
-    while (!window.whole && window.end < packHeaderBytes) yield 'more'
-    const count = this.#decodeHeader(source)
-    window.hold(0, packHeaderBytes)
-    // What a stranger states costs addresses; memory is only what bytes stand behind.
-    const shared = count >= minSharedCount
-    this.#columns = new PackColumns(shared ? count : Math.min(count, Math.ceil(source.length / minEntryBytes)))
-    this.#held = new HeldEntries(count, this.#limits.cacheBytes / 2, { shared })
-    if (shared) this.#progress = new SharedProgress()
-    this.#stated = count
-    this.#end = packHeaderBytes
-    let work = 0
-    for (let rank = 0; rank < count; rank++) {
-      while (!window.whole && !this.#hasNext(window)) {
-        if (this.#progress) this.#progress.scanned = rank
-        yield 'more'
-      }
-      work += objectWork + this.#scanEntry(window)
-      if (work < sliceWork) continue
-      work = 0
-      if (this.#progress) this.#progress.scanned = rank + 1
-      yield { title: 'Indexing objects', done: rank + 1, total: count }
-    }
-    while (!window.whole) yield 'more'
-    const { end } = window
-    if (this.#end !== end) throw new ProtocolError('bad-pack', `pack has ${end - this.#end} bytes after the last of its ${count} objects`)
-    if (!window.sha1().equals(source.read(end, end + trailerBytes))) throw new ProtocolError('bad-pack', 'pack trailer does not match its content')
-    this.#linkDeltas()
-    yield { title: 'Indexing objects', done: count, total: count }
+    const scan = new PackScan({ limits: this.#limits, meter: this.#meter, onShared: (part) => this.#hooks.share?.(part) })
+    yield* scan.run(source)
+    this.#columns = scan.columns
+    this.#held = scan.held
+    this.#bases = scan.bases
+    this.#waiting = scan.waiting
+    this.#stated = scan.stated
+    this.#deltas = scan.deltas
+    this.#end = scan.end
+    this.#progress = scan.progress
   }
 
   /**
@@ -203,7 +167,7 @@ export class PackIndexer {
           this.#adoptWaiting(child)
           if (columns.firstChild[child] !== noEntry) stack.push(child, data)
         } catch (error) {
-          throw this.#placed(error, child)
+          throw placedError(error, columns, child, this.#stated)
         }
         if (work < sliceWork) continue
         work = 0
@@ -211,13 +175,6 @@ export class PackIndexer {
       }
     }
     if (this.#deltas > 0) yield { title: 'Resolving deltas', done: this.#resolved, total: this.#deltas }
-  }
-
-  /** What another thread needs to help. Undefined: the pack is small, or `scan` has not come to its first object. */
-  share(): IndexPart | undefined {
-    if (!this.#progress) return undefined
-    const limits = { ...this.#limits, cacheBytes: this.#limits.cacheBytes / 2 }
-    return { limits, stated: this.#stated, progress: this.#progress.buffer, columns: this.#columns.state(), held: this.#held.state() }
   }
 
   /**
@@ -259,7 +216,7 @@ export class PackIndexer {
       const type = types[rank]! as ObjectType
       const data = bases[rank] === noEntry && type <= 4 ? this.#held.find(rank) : undefined
       if (data && this.#columns.claim(rank)) {
-        this.#settlePlaced(rank, type, data)
+        this.#settleHeld(rank, type, data)
         work += objectWork + data.length
       }
       this.#followed += 1
@@ -270,6 +227,14 @@ export class PackIndexer {
     const { deltas, end } = progress.finished()!
     this.#deltas = deltas
     this.#end = end
+  }
+
+  #settleHeld(rank: number, type: ObjectType, data: Buffer): void {
+    try {
+      this.#settle(rank, type, data)
+    } catch (error) {
+      throw placedError(error, this.#columns, rank, this.#stated)
+    }
   }
 
   /** Resolves when there is more to `follow`. */
@@ -386,105 +351,6 @@ export class PackIndexer {
     return this.#nextRoot < this.#rootsEnd
   }
 
-  #decodeHeader(source: ByteSource): number {
-    if (source.length < packHeaderBytes + trailerBytes) throw new ProtocolError('bad-pack', 'pack ends early')
-    const header = Buffer.from(source.read(0, packHeaderBytes))
-    if (header.toString('latin1', 0, 4) !== 'PACK') throw new ProtocolError('bad-pack', 'this is not a pack')
-    const version = header.readUInt32BE(4)
-    if (version !== 2 && version !== 3) throw new ProtocolError('bad-pack', `pack version ${version} is not supported`)
-    const count = header.readUInt32BE(8)
-    const { maxObjects } = this.#limits
-    if (count > maxObjects) throw new ProtocolError('too-large', `pack of ${count} objects is over the limit of ${maxObjects}`)
-    if ((source.whole ?? true) && count * minEntryBytes > source.length - packHeaderBytes - trailerBytes) {
-      throw new ProtocolError('bad-pack', `pack ends early: ${source.length} bytes are too few for its ${count} objects`)
-    }
-    return count
-  }
-
-  /** Whether as much of a growing pack is there as the next entry may take. Of one that will be refused its header is enough. */
-  #hasNext(window: ForwardWindow): boolean {
-    const offset = this.#end
-    window.hold(offset, maxHeaderBytes)
-    const there = window.end - offset
-    if (there < maxHeaderBytes) return false
-    const header = decodeEntryHeader(window.bytes, offset - window.from, offset)
-    return !header || header.size > this.#limits.maxObjectBytes || there > mostBytes(header)
-  }
-
-  /** Takes in the entry at `#end`. Returns the bytes it inflated to. */
-  #scanEntry(window: ForwardWindow): number {
-    const columns = this.#columns
-    const { maxObjectBytes } = this.#limits
-    const rank = columns.append()
-    const offset = this.#end
-    try {
-      window.hold(offset, maxHeaderBytes)
-      const header = decodeEntryHeader(window.bytes, offset - window.from, offset)
-      if (!header) throw cutOff()
-      const { type, size } = header
-      if (type <= 4) checkObjectSize(this.#limits, type as ObjectType, size)
-      else if (size > maxObjectBytes) throw tooLarge('delta', size, maxObjectBytes)
-      columns.offsets[rank] = offset
-      columns.types[rank] = type
-      columns.bases[rank] = this.#baseOf(header, rank)
-      const { data, consumed } = this.#inflateNext(window, offset, header)
-      const entryBytes = header.headerBytes + consumed
-      columns.crcs[rank] = crc32(window.bytes.subarray(offset - window.from, offset - window.from + entryBytes))
-      this.#end = offset + entryBytes
-      this.#meter.add(size)
-      this.#meter.checkRatio(this.#end)
-      this.#held.hold(rank, data)
-      if (type <= 4) {
-        columns.sizes[rank] = size
-      } else {
-        const { result } = deltaSizes(data)
-        if (result > maxObjectBytes) throw tooLarge('object', result, maxObjectBytes)
-        columns.sizes[rank] = result
-        this.#deltas += 1
-      }
-      return size
-    } catch (error) {
-      throw this.#placed(error, rank)
-    }
-  }
-
-  /** What `bases` says before the object is known. */
-  #baseOf(header: EntryHeader, rank: number): number {
-    if (header.baseOid) return -2 - this.#bases.add(header.baseOid, 0, anyType)
-    if (header.baseOffset === undefined) return noEntry
-    const base = this.#columns.rankAt(header.baseOffset)
-    if (base === -1 || base === rank) throw new ProtocolError('bad-pack', `is a delta of byte ${header.baseOffset}, where no object begins`)
-    return base
-  }
-
-  /** The entry inflated; its data is valid until the next. */
-  #inflateNext(window: ForwardWindow, offset: number, { headerBytes, size }: EntryHeader): InflatedEntry {
-    const bound = headerBytes + deflatedBound(size)
-    const most = mostBytes({ headerBytes, size })
-    for (let need = bound; ; need = 2 * (window.to - offset)) {
-      window.hold(offset, need)
-      const consumed = inflateSimple(window.bytes, offset - window.from + headerBytes, window.to - window.from, size, this.#scratch)
-      if (consumed > 0) return { data: this.#scratch.subarray(0, size), consumed }
-      const inflated = inflateEntry(window.bytes, offset - window.from + headerBytes, size)
-      if (inflated) return inflated
-      if (window.to === window.end) throw cutOff()
-      if (window.to - offset > most) throw new ProtocolError('bad-pack', `takes far more than the ${size} bytes it inflates to`)
-    }
-  }
-
-  /** Makes the lists of children, each in pack order. */
-  #linkDeltas(): void {
-    const columns = this.#columns
-    this.#waiting = new Int32Array(this.#bases.count).fill(noEntry)
-    for (let rank = columns.count - 1; rank >= 0; rank--) {
-      const base = columns.bases[rank]!
-      if (base >= 0) columns.adopt(rank, base)
-      if (base >= noEntry) continue
-      columns.nextChild[rank] = this.#waiting[-2 - base]!
-      this.#waiting[-2 - base] = rank
-    }
-  }
-
   /** Gives an object that now has a name the REF_DELTAs that wait for it. */
   #adoptWaiting(rank: number): void {
     if (this.#bases.count === 0) return
@@ -517,24 +383,12 @@ export class PackIndexer {
   /** The object, named and checked; undefined for a base that was added, and for what another thread names. */
   #settleWhole(source: ByteSource, rank: number, type: ObjectType): Buffer | undefined {
     if (rank >= this.#stated || !this.#columns.claim(rank)) return undefined
-    const data = this.#inflatePlaced(source, rank)
-    this.#settlePlaced(rank, type, data)
-    return data
-  }
-
-  #inflatePlaced(source: ByteSource, rank: number): Buffer {
     try {
-      return this.#inflate(source, rank)
-    } catch (error) {
-      throw this.#placed(error, rank)
-    }
-  }
-
-  #settlePlaced(rank: number, type: ObjectType, data: Buffer): void {
-    try {
+      const data = this.#inflate(source, rank)
       this.#settle(rank, type, data)
+      return data
     } catch (error) {
-      throw this.#placed(error, rank)
+      throw placedError(error, this.#columns, rank, this.#stated)
     }
   }
 
@@ -561,13 +415,5 @@ export class PackIndexer {
     const rank = columns.bases.findIndex((base) => base < noEntry)
     const base = oidFromBytes(this.#bases.oidOf(-2 - columns.bases[rank]!))
     return new ProtocolError('bad-pack', `object ${rank + 1} of ${this.#stated} is a delta of ${base}, which is not to be had`)
-  }
-
-  /** Says which object an error is about: by its name where the object is at fault, else by its place. */
-  #placed(error: unknown, rank: number): unknown {
-    if (!(error instanceof ProtocolError)) return error
-    const type = objectTypeNames[(this.#columns.types[rank]! & 7) as ObjectType]
-    const name = error.code === 'bad-object' ? `${type} ${oidFromBytes(this.#columns.oids, rank * 20)}` : `object ${rank + 1} of ${this.#stated}`
-    return new ProtocolError(error.code, `${name}: ${error.message}`, { cause: error })
   }
 }

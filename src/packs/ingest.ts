@@ -79,8 +79,13 @@ export async function ingestPack(
   { assist, grown = neverGrows }: IngestHelp = {},
 ): Promise<IngestedPack> {
   const notable = new NotableBlobCollector()
+  let elsewhere: Promise<ResolvedPart> | undefined
+  notable.share = (part) => {
+    elsewhere = assist?.(part)
+    elsewhere?.catch(() => {}) // heard of when the part is taken, unless this thread fails first
+  }
   const indexer = new PackIndexer(limits, notable)
-  const elsewhere = await scanWith(assist, indexer, spool, options, grown)
+  await drive(indexer.scan(spool), options, grown)
   const view = await openView()
   await resolveWith(elsewhere, indexer, spool, notable, options)
   await completeThin(indexer, spool, view, limits, options)
@@ -112,44 +117,18 @@ export async function ingestPack(
   }
 }
 
-/** The first pass. Another thread, if there is one, begins to name what was scanned; what comes back is its part. */
-async function scanWith(
-  assist: Assist | undefined,
-  indexer: PackIndexer,
-  spool: SpooledPack,
-  options: WorkOptions,
-  grown: () => Promise<void>,
-): Promise<Promise<ResolvedPart>[]> {
-  let elsewhere: Promise<ResolvedPart> | undefined
-  const scan = indexer.scan(spool)
-  const steps = (function* () {
-    for (const step of scan) {
-      const part = assist && !elsewhere ? indexer.share() : undefined
-      elsewhere = part ? assist!(part) : elsewhere
-      elsewhere?.catch(() => {}) // heard of when the part is taken, unless this thread fails first
-      yield step
-    }
-  })()
-  await drive(steps, options, grown)
-  return elsewhere ? [elsewhere] : []
-}
-
 /** This thread's half of the second pass, and the other's. */
 async function resolveWith(
-  elsewhere: readonly Promise<ResolvedPart>[],
+  elsewhere: Promise<ResolvedPart> | undefined,
   indexer: PackIndexer,
   spool: SpooledPack,
   notable: NotableBlobCollector,
   options: WorkOptions,
 ): Promise<void> {
-  const takeParts = async () => {
-    for (const part of elsewhere) takePart(await part, indexer, notable)
-  }
-  if (elsewhere.length === 0) return drive(indexer.resolve(spool), options)
-  const isSplit = indexer.split()
-  if (!isSplit) await takeParts()
+  const isSplit = elsewhere !== undefined && indexer.split()
+  if (elsewhere && !isSplit) takePart(await elsewhere, indexer, notable)
   await drive(indexer.resolve(spool), options)
-  if (isSplit) await takeParts()
+  if (elsewhere && isSplit) takePart(await elsewhere, indexer, notable)
 }
 
 function takePart(part: ResolvedPart, indexer: PackIndexer, notable: NotableBlobCollector): void {
@@ -170,6 +149,7 @@ export async function resolvePart(part: IndexPart, spool: SpooledPack, options: 
 
 /** Gathers what the policy of a push will want to know. */
 class NotableBlobCollector implements NotableBlobs, IndexerHooks {
+  share?: (part: IndexPart) => void
   readonly pointers: StagedPointer[] = []
   readonly binaries: StagedBinary[] = []
 
