@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { appendAudit } from '../db/audit.js'
 import type { Database } from '../db/pool.js'
 import { deleteExpiredSessions, deleteSession, findSessionByHash, insertSession } from '../db/sessions.js'
 import type { Versions } from '../db/versions.js'
 import { actorOf, type SignedInActor } from './actor.js'
 import { readCredentials } from './authenticate.js'
+import { hashToken } from './tokens.js'
 
 /** How long somebody stays signed in with a browser. */
 export const sessionSeconds = 12 * 60 * 60
@@ -37,8 +38,6 @@ export interface Sessions {
   end(id: string, actorId: number | null): Promise<void>
 }
 
-const hashId = (id: string): Buffer => createHash('sha256').update(id, 'latin1').digest()
-
 export function createSessions({ db, versions }: { readonly db: Database; readonly versions: Pick<Versions, 'current'> }): Sessions {
   return {
     async open(token) {
@@ -49,7 +48,7 @@ export function createSessions({ db, versions }: { readonly db: Database; readon
       const id = randomBytes(idBytes).toString('base64url')
       await db.transaction(async (tx) => {
         await deleteExpiredSessions(tx, sweepLimit)
-        await insertSession(tx, { hash: hashId(id), tokenId: actor.token.id, lifetimeSeconds: sessionSeconds })
+        await insertSession(tx, { hash: hashToken(id), tokenId: actor.token.id, lifetimeSeconds: sessionSeconds })
         await appendAudit(tx, { actorId: actor.id, action: 'session.open', namespaceId: actor.id, details: { tokenId: actor.token.id } })
       })
       return { id, actor: actorOf(actor) }
@@ -57,14 +56,14 @@ export function createSessions({ db, versions }: { readonly db: Database; readon
 
     async find(id) {
       if (!idShape.test(id)) return undefined
-      const row = await findSessionByHash(db, hashId(id))
+      const row = await findSessionByHash(db, hashToken(id))
       return row && { name: row.hash.toString('hex'), tokenHash: row.tokenHash }
     },
 
     async end(id, actorId) {
       if (!idShape.test(id)) return
       await db.transaction(async (tx) => {
-        if (!(await deleteSession(tx, hashId(id)))) return
+        if (!(await deleteSession(tx, hashToken(id)))) return
         await appendAudit(tx, { actorId, action: 'session.end', ...(actorId === null ? {} : { namespaceId: actorId }) })
       })
     },
