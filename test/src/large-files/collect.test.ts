@@ -352,13 +352,19 @@ for (const [name, renew] of renewals) {
   }
 }
 
+/** A run that has its plan, held before it begins to execute it. */
+async function plannedRun() {
+  const stepping = steppingDatabase(db)
+  const begins = stepping.pauseBefore(/FROM repositories WHERE id = \$1 FOR SHARE/)
+  const running = collectorOf({ db: stepping.db }).collect()
+  await begins.reached
+  return { running, begins }
+}
+
 t.test('a link renewed between the plan and its execution is spared', async (t) => {
   for (const step of ['mark', 'remove'] as const) {
     const due = await withDueLink(t, step)
-    const stepping = steppingDatabase(db)
-    const begins = stepping.pauseBefore(/FROM repositories WHERE id = \$1 FOR SHARE/)
-    const running = collectorOf({ db: stepping.db }).collect()
-    await begins.reached
+    const { running, begins } = await plannedRun()
     await largeFiles.claim({ repoId: due.repoId, objects: [{ oid: due.oid, size: 50 }], mayRead: () => false })
     begins.open()
     t.match((await running).links, { marked: 0, removed: 0 })
@@ -369,10 +375,7 @@ t.test('a link renewed between the plan and its execution is spared', async (t) 
 t.test('refs that moved since the live set was read make a run look again', async (t) => {
   for (const step of ['mark', 'remove'] as const) {
     const due = await withDueLink(t, step)
-    const stepping = steppingDatabase(db)
-    const begins = stepping.pauseBefore(/FROM repositories WHERE id = \$1 FOR SHARE/)
-    const running = collectorOf({ db: stepping.db }).collect()
-    await begins.reached
+    const { running, begins } = await plannedRun()
     // A branch is put back on a commit that the hub still had: no link is renewed by that.
     due.points(0, 1)
     await db.execute(sql`UPDATE repositories SET refs_ver = refs_ver + 1 WHERE id = ${due.repoId}`)
