@@ -1,4 +1,5 @@
 import type { AnswerCache, AnswerRecording } from '../../protocol/ports.js'
+import { ownBytes } from './own-bytes.js'
 
 export interface AnswerCacheOptions {
   /** All answers together. */
@@ -58,7 +59,7 @@ export class AnswerMemory {
         else parts.push(Buffer.from(chunk))
       },
       keep: () => {
-        if (parts && !this.#answers.has(key)) this.#keep(key, Buffer.concat(parts, bytes))
+        if (parts && !this.#answers.has(key)) this.#keep(key, ownBytes(...parts))
         parts = undefined
       },
     }

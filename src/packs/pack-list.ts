@@ -1,6 +1,7 @@
 import type { ObjectTable } from '../../protocol/pack/object-table.js'
 import type { InlineRow, PackRow } from '../db/packs.js'
 import { InlinePacks, type InlinePacksOptions } from './inline-packs.js'
+import { ownBytes } from './own-bytes.js'
 import type { HeldBytes } from './pack-file.js'
 import type { PackSet, SnapshotPack, StoredPack } from './snapshot.js'
 
@@ -48,6 +49,7 @@ export class PackList {
   get bytes(): number {
     let bytes = this.#inline.bytes
     for (const { pack, opened } of this.#storedMembers.values()) bytes += opened.table.bytes.length + (pack.roots?.length ?? 0) + 4096
+    for (const { pack } of this.#inlineMembers.values()) bytes += (pack.roots?.length ?? 0) + 1024
     return bytes
   }
 
@@ -182,11 +184,11 @@ const searchClass = (pack: SnapshotPack): number => Math.max(1, pack.class)
 
 const packOf = (row: PackRow, where: SnapshotPack['where']): SnapshotPack => ({
   id: row.id,
-  sha256: row.sha256,
+  sha256: ownBytes(row.sha256),
   class: row.state === 'garbage' ? 3 : row.class,
   bytes: row.bytes,
   objects: row.objects,
-  roots: row.roots,
+  roots: row.roots && ownBytes(row.roots),
   external: row.external,
   where,
 })

@@ -103,6 +103,7 @@ t.test('answers are kept by use, within their memory', async (t) => {
   }
   keep(a, 'x', 3_000)
   t.same(a.find('x'), Buffer.alloc(3_000, 'x'), 'chunks are copied')
+  t.equal(a.find('x')!.buffer.byteLength, 3_000, 'what is kept holds no memory but its own')
   t.equal(memory.within('b').find('x'), undefined, 'another repository knows nothing of it')
   keep(a, 'big', 4_001)
   t.equal(a.find('big'), undefined)

@@ -52,6 +52,14 @@ t.test('an open snapshot stays as it is while pushes go on', async (t) => {
   t.equal(frozen.refs.list[0]?.oid, one)
   t.equal(now.refs.list[0]?.oid, two)
   t.same([frozen.packs.length, now.packs.length], [1, 2])
+  t.same(
+    now.packs.map(({ sha256, roots }) => [sha256.buffer.byteLength, roots!.buffer.byteLength]),
+    [
+      [32, 20],
+      [32, 20],
+    ],
+    'what is kept for long holds no memory but its own',
+  )
   frozen.release()
   frozen.release()
   now.release()
