@@ -109,23 +109,24 @@ export async function linkFromRepositories(
  */
 export async function linkVerifiedObject(tx: Transaction, repoId: number, { oid, size }: ObjectRow, key: string): Promise<void> {
   const sha256 = sha256Bytes(oid)
-  await tx.execute(
-    named(
-      'link-object-1',
-      sql`INSERT INTO large_object (sha256, size) VALUES (${sha256}, ${size}) ON CONFLICT (sha256) DO UPDATE SET unlinked_at = NULL`,
+  // One after another as far as the database goes: what a later one refers to is there.
+  await Promise.all([
+    tx.execute(
+      named(
+        'link-object-1',
+        sql`INSERT INTO large_object (sha256, size) VALUES (${sha256}, ${size}) ON CONFLICT (sha256) DO UPDATE SET unlinked_at = NULL`,
+      ),
     ),
-  )
-  await tx.execute(
-    named('link-object-2', sql`INSERT INTO representation (sha256, kind, key) VALUES (${sha256}, 'flat', ${key}) ON CONFLICT DO NOTHING`),
-  )
-  await tx.execute(
-    named(
-      'link-object-3',
-      sql`
+    tx.execute(named('link-object-2', sql`INSERT INTO representation (sha256, kind, key) VALUES (${sha256}, 'flat', ${key}) ON CONFLICT DO NOTHING`)),
+    tx.execute(
+      named(
+        'link-object-3',
+        sql`
     INSERT INTO repo_large_object (repo_id, sha256) VALUES (${repoId}, ${sha256})
     ON CONFLICT (repo_id, sha256) DO UPDATE SET last_seen = now(), unlinked_at = NULL`,
+      ),
     ),
-  )
+  ])
 }
 
 /** The key of the blob that holds the whole object, if one does. */

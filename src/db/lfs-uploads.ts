@@ -59,28 +59,38 @@ export interface Reception extends UploadSubject {
   readonly leaseMs: number
 }
 
-/** Says that bytes come, in the room of a reservation. False, and nothing is done: there is none such, or its room is in use. */
+/**
+ * Says that bytes come, in the room of a reservation. `begun` is false: there is none such, or its room is in use. `kept` tells whether the
+ * blob they will be has a row that keeps it now, as by `keepBlobs`: small uploads need no second transaction for that.
+ */
 export async function beginReserved(
   db: Queryable,
   reservationId: string,
   { id, repoId, actorId, oid, size, key, leaseMs }: Reception,
-): Promise<boolean> {
-  const rows = await db.query(
+  finalKey: string,
+): Promise<{ readonly begun: boolean; readonly kept: boolean }> {
+  const [row] = await db.query<{ begun: boolean; kept: boolean }>(
     named(
       'begin-reserved',
       sql`
-    WITH reservation AS (
+    WITH kept AS (
+      INSERT INTO stored_blob (key, bytes) VALUES (${finalKey}, ${size}::bigint)
+      ON CONFLICT (key) DO UPDATE SET state = 'live', last_used_at = now() WHERE stored_blob.state <> 'deleting'
+      RETURNING key
+    ), reservation AS (
       UPDATE lfs_upload SET reserved_bytes = 0
       WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${sha256Bytes(oid)} AND size = ${size}
         AND reserved_bytes = size AND expires_at > now()
       RETURNING id
+    ), reception AS (
+      INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
+      SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${sha256Bytes(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
+      FROM reservation RETURNING id
     )
-    INSERT INTO lfs_upload (id, repo_id, actor_id, sha256, size, key, reserved_bytes, expires_at)
-    SELECT ${id}::uuid, ${repoId}::bigint, ${actorId}::bigint, ${sha256Bytes(oid)}::bytea, ${size}::bigint, ${key}, ${size}::bigint, ${inMs(leaseMs)}
-    FROM reservation RETURNING id`,
+    SELECT EXISTS (SELECT FROM reception) AS begun, EXISTS (SELECT FROM kept) AS kept`,
     ),
   )
-  return rows.length === 1
+  return row!
 }
 
 /** Says that bytes come, in room of their own. */

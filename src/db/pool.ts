@@ -22,6 +22,11 @@ export interface TransactionOptions {
   readonly readOnly?: boolean
   /** How long a statement waits for somebody's lock. */
   readonly lockTimeoutMs?: number
+  /**
+   * The statements `work` begins with are sent along with BEGIN. They must change nothing, because a BEGIN that fails leaves them outside of any
+   * transaction.
+   */
+  readonly locksFirst?: boolean
 }
 
 export interface DirectConnection extends Queryable {
@@ -132,6 +137,12 @@ const queryable = (client: pg.Pool | pg.ClientBase): Queryable => ({
   execute: async (statement) => (await run(client, statement)).rowCount ?? 0,
 })
 
+/** What is answered also tells that the transaction was begun. */
+const answeredAfter = (begun: Promise<unknown>, db: Queryable): Queryable => ({
+  query: async <R extends object>(statement: Sql) => (await Promise.all([db.query<R>(statement), begun]))[0],
+  execute: async (statement) => (await Promise.all([db.execute(statement), begun]))[0],
+})
+
 function begin({ isolation, readOnly, lockTimeoutMs }: TransactionOptions): string {
   const start = `BEGIN${isolation === undefined ? '' : ` ISOLATION LEVEL ${isolation.toUpperCase()}`}${readOnly ? ' READ ONLY' : ''}`
   return lockTimeoutMs === undefined ? start : `${start}; SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}`
@@ -143,6 +154,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     ...connection,
     types,
     application_name: 'cairn',
+    // Statements that nobody waits for in between are sent together.
+    pipeline: true,
     connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
     keepAlive: true,
   })
@@ -166,8 +179,11 @@ export function openDatabase(options: DatabaseOptions): Database {
       client.on('error', onError)
       let committing = false
       try {
-        await run(client, { text: begin(transactionOptions), values: [] })
-        const result = await work(queryable(client))
+        const begun = run(client, { text: begin(transactionOptions), values: [] })
+        if (transactionOptions.locksFirst)
+          begun.catch(() => undefined) // heard with the first answers
+        else await begun
+        const result = await work(transactionOptions.locksFirst ? answeredAfter(begun, queryable(client)) : queryable(client))
         committing = true
         const { command } = await run(client, { text: 'COMMIT', values: [] })
         // The server answers so, and without an error, when a statement failed and `work` swallowed it.

@@ -40,13 +40,16 @@ export function createKeeper({ db, store, maxWaitMs = 10_000, pollMs = 50 }: Kee
       await keepRows(db, [...byKey.values()], maxWaitMs, pollMs)
       await eachOf([...byKey.values()], writesAtOnce, async ({ key, bytes, write }) => {
         await write()
-        const stored = await store.stat(key)
-        if (stored?.bytes !== bytes) {
-          throw new HubError('corrupt', `${key} has ${stored ? `${stored.bytes} bytes` : 'no bytes'} in the store after ${bytes} were written`)
-        }
+        checkStored(key, await store.stat(key), bytes)
       })
     },
   }
+}
+
+/** @throws HubError `corrupt` when what is there after a write is not as long as what was written */
+export function checkStored(key: BlobKey, stored: { readonly bytes: number } | undefined, bytes: number): void {
+  if (stored?.bytes === bytes) return
+  throw new HubError('corrupt', `${key} has ${stored ? `${stored.bytes} bytes` : 'no bytes'} in the store after ${bytes} were written`)
 }
 
 /** All keys at once; those that are being deleted again, until their rows are gone. */

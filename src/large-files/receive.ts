@@ -3,7 +3,7 @@ import type { Database } from '../db/pool.js'
 import { linkVerifiedObject, lockLiveRepository } from '../db/large-objects.js'
 import { beginReserved, beginUnreserved, endReception, renewReception, undoReception, type Reception } from '../db/lfs-uploads.js'
 import { HubError } from '../errors.js'
-import { lockKept, type Keeper } from '../kept/keep.js'
+import { checkStored, lockKept, type Keeper } from '../kept/keep.js'
 import type { BlobKey, BlobStore, Promote } from '../storage/blob-store.js'
 import { lfsKey, parseBlobKey, stagingKey } from '../storage/keys.js'
 import { checkedBytes, type RunningHash } from './checked-bytes.js'
@@ -25,6 +25,11 @@ export interface ReceiveDependencies {
 }
 
 const maxKeeps = 5
+/**
+ * For how long after it was written the row that keeps a blob is taken to stand without another look. Far below every grace of the collector,
+ * which could otherwise have taken the row and the bytes, while somebody else wrote a new row whose bytes are still to come.
+ */
+const keptForMs = 60_000
 
 /**
  * Bytes that come always take the same road, whether the hub has them or not, and whoever links them: a way around it would tell what others
@@ -42,7 +47,8 @@ export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] 
     const reception: Reception = { ...upload, id, key: stagedAt, leaseMs }
     receiving.add(id)
     try {
-      const reservationId = await begin(deps, reception, upload.uploadId)
+      const beganAt = performance.now()
+      const { reservationId, kept } = await begin(deps, reception, upload.uploadId)
       const lease = holdLease(() => renewReception(db, id, leaseMs), leaseMs / 3)
       let staged: Promise<unknown> = Promise.resolve()
       try {
@@ -50,7 +56,7 @@ export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] 
         staged = deps.staging.stage(stagedAt, checked.bytes, { signal: AbortSignal.any([signal, lease.lost]) })
         // The bytes are known to be right before the disk has them: meanwhile the row that keeps them is written.
         await Promise.race([checked.ended, staged])
-        await publish(deps, reception, staged, upload)
+        await publish(deps, reception, staged, upload, kept ? beganAt + keptForMs : 0)
       } catch (error) {
         await staged.catch(() => undefined) // a file that comes after it was removed would stay
         await undo(deps, reception, stagedAt, reservationId)
@@ -64,21 +70,38 @@ export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] 
   }
 }
 
-/** Comes back with the reservation whose room is used. One that has been used up, or has expired, is as good as none. */
-async function begin(deps: ReceiveDependencies, reception: Reception, uploadId: string | undefined): Promise<string | undefined> {
-  if (uploadId !== undefined && (await beginReserved(deps.db, uploadId, reception))) return uploadId
-  await inRoom(deps, (tx) => beginUnreserved(tx, reception))
-  return undefined
+interface Begun {
+  /** Whose room is used. One that has been used up, or has expired, is as good as none. */
+  readonly reservationId?: string
+  /** There is a row that keeps the blob. */
+  readonly kept: boolean
 }
 
+async function begin(deps: ReceiveDependencies, reception: Reception, uploadId: string | undefined): Promise<Begun> {
+  if (uploadId !== undefined) {
+    const { begun, kept } = await beginReserved(deps.db, uploadId, reception, finalKey(reception))
+    if (begun) return { reservationId: uploadId, kept }
+  }
+  await inRoom(deps, (tx) => beginUnreserved(tx, reception))
+  return { kept: false }
+}
+
+const finalKey = ({ oid }: { readonly oid: string }): BlobKey => lfsKey(Buffer.from(oid, 'hex'))
+
 /** See docs/git-storage.md, "Keeping and deleting a stored blob". */
-async function publish({ db, staging, keeper }: ReceiveDependencies, reception: Reception, staged: Promise<unknown>, upload: Upload): Promise<void> {
+async function publish(
+  { db, staging, keeper }: ReceiveDependencies,
+  reception: Reception,
+  staged: Promise<unknown>,
+  upload: Upload,
+  keptUntil: number,
+): Promise<void> {
   const { repoId, oid, size, signal, uploadId } = upload
-  const key = lfsKey(Buffer.from(oid, 'hex'))
+  const key = finalKey(upload)
   const write = async () => {
     try {
       await staged
-      await staging.promote(parseBlobKey(reception.key), key)
+      return await staging.promote(parseBlobKey(reception.key), key)
     } catch (error) {
       // They had been promoted, and were deleted before they could be linked; or the upload was taken for dead.
       if (error instanceof HubError && error.code === 'not-found') throw new HubError('busy', `the bytes of ${oid} have gone again`, { cause: error })
@@ -87,15 +110,19 @@ async function publish({ db, staging, keeper }: ReceiveDependencies, reception: 
   }
   for (let keeps = 0; keeps < maxKeeps; keeps++) {
     signal.throwIfAborted()
-    await keeper.keep([{ key, bytes: size, write }])
+    if (keeps > 0 || performance.now() > keptUntil) await keeper.keep([{ key, bytes: size, write: async () => void (await write()) }])
+    else checkStored(key, await write(), size)
     signal.throwIfAborted()
-    const linked = await db.transaction(async (tx) => {
-      if (!(await lockLiveRepository(tx, repoId))) throw new HubError('repo-not-found', 'Repository not found')
-      if (!(await lockKept(tx, [key]))) return false
-      await linkVerifiedObject(tx, repoId, { oid, size }, key)
-      await endReception(tx, reception, uploadId)
-      return true
-    })
+    const linked = await db.transaction(
+      async (tx) => {
+        const [lives, kept] = await Promise.all([lockLiveRepository(tx, repoId), lockKept(tx, [key])])
+        if (!lives) throw new HubError('repo-not-found', 'Repository not found')
+        if (!kept) return false
+        await Promise.all([linkVerifiedObject(tx, repoId, { oid, size }, key), endReception(tx, reception, uploadId)])
+        return true
+      },
+      { locksFirst: true },
+    )
     if (linked) return
   }
   throw new HubError('busy', `${key} was deleted each time it was kept`)

@@ -535,7 +535,7 @@ t.test('the blob is doomed between keeping and linking: it is kept again, and li
   await collectorOf().removeObject(oid)
   const key = lfsKey(Buffer.from(oid, 'hex'))
   const stepping = steppingDatabase(db)
-  const linking = stepping.pauseBefore(/FOR SHARE/)
+  const linking = stepping.pauseBefore(/FROM stored_blob .*FOR SHARE/s)
   const receiving = withOptions({ db: stepping.db }).receive(upload, pieces(content))
   await linking.reached
   await age(db, key)
@@ -552,7 +552,7 @@ t.test('the blob goes entirely between keeping and linking: the client is told t
   await collectorOf().removeObject(oid)
   const key = lfsKey(Buffer.from(oid, 'hex'))
   const stepping = steppingDatabase(db)
-  const linking = stepping.pauseBefore(/FOR SHARE/)
+  const linking = stepping.pauseBefore(/FROM stored_blob .*FOR SHARE/s)
   const rejected = t.rejects(withOptions({ db: stepping.db }).receive(upload, pieces(content)), { code: 'busy' })
   await linking.reached
   await age(db, key)
