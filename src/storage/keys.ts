@@ -8,6 +8,7 @@ import type { BlobKey } from './blob-store.js'
  *   side/aa/<sha256>.<kind>      what belongs to a pack, by its own hash
  *   lfs/aa/bb/<sha256>           a large object
  *   staging/<id>                 on its way in, known to one upload alone
+ *   store-id                     which store this is, see server/store-claim
  *
  * aa and bb are the first bytes of the hash; hex is lower case.
  */
@@ -34,11 +35,14 @@ export function lfsKey(sha256: Uint8Array): BlobKey {
 /** @param id lower-case letters, digits and dashes, such as a UUID; 64 at most */
 export const stagingKey = (id: string): BlobKey => parseBlobKey(`staging/${id}`)
 
+export const storeIdKey = 'store-id' as BlobKey
+
 const layouts = [
   /^packs\/([0-9a-f]{2})\/\1[0-9a-f]{62}\.pack$/,
   new RegExp(`^side/([0-9a-f]{2})/\\1[0-9a-f]{62}\\.(?:${sidecarKinds.join('|')})$`),
   /^lfs\/([0-9a-f]{2})\/([0-9a-f]{2})\/\1\2[0-9a-f]{60}$/,
   /^staging\/[a-z0-9][a-z0-9-]{0,63}$/,
+  /^store-id$/,
 ]
 
 export const isBlobKey = (text: string): text is BlobKey => layouts.some((layout) => layout.test(text))

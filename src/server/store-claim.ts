@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ensureHubStore, setStoreMarked, tryStoreLock } from '../db/hub-store.js'
+import type { Database, DirectConnection } from '../db/pool.js'
+import { HubError } from '../errors.js'
+import type { BlobStore } from '../storage/blob-store.js'
+import { storeIdKey } from '../storage/keys.js'
+
+export interface StoreClaim {
+  release(): Promise<void>
+}
+
+export interface StoreClaimOptions {
+  readonly db: Database
+  readonly store: BlobStore
+  /** Every hub on this database has the same store: then they may be several. */
+  readonly shared: boolean
+  /** For complaints, such as `the bucket models of https://…`. */
+  readonly storeName: string
+  /** Another hub took the place of this one while the database was away: it has to end. */
+  readonly onLost: (error: HubError) => void
+  /** How often it is asked whether the lock is still held. */
+  readonly checkEveryMs?: number
+}
+
+const maxIdBytes = 64
+
+/**
+ * Makes sure that database and store belong together, and that nobody works on them who would not see what this hub writes: a hub with a store of
+ * its own has the database for itself. Rows that mean bytes in another store would be taken for lost ones.
+ * @throws HubError `config`
+ */
+export async function claimStore(options: StoreClaimOptions): Promise<StoreClaim> {
+  const held = await takeLock(options)
+  try {
+    await ensureSameStore(options)
+  } catch (error) {
+    await held.close()
+    throw error
+  }
+  return keepLock(options, held)
+}
+
+async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<DirectConnection> {
+  const connection = await db.direct()
+  if (await tryStoreLock(connection, { shared })) return connection
+  await connection.close()
+  throw new HubError(
+    'config',
+    shared
+      ? 'a hub that keeps its bytes on a disk of its own is using this database (DATABASE_URL): stop it, or give it the same CAIRN_S3_BUCKET'
+      : `another hub is using this database (DATABASE_URL), and this one would keep its bytes in ${storeName}: several hubs need a store that all of them reach (CAIRN_S3_BUCKET)`,
+  )
+}
+
+/** A lock of a session ends with the session, and that with the server: it is taken again before somebody else does. */
+function keepLock(options: StoreClaimOptions, first: DirectConnection): StoreClaim {
+  const { checkEveryMs = 5_000, shared, onLost } = options
+  const ended = new AbortController()
+  let connection: DirectConnection | undefined = first
+  const holds = async (): Promise<boolean> => {
+    try {
+      // Once more on the same session is always had: only its end is found out so.
+      if (connection && (await tryStoreLock(connection, { shared }))) return true
+    } catch {
+      await connection?.close().catch(() => undefined)
+      connection = undefined
+    }
+    connection = await takeLock(options)
+    return true
+  }
+  const watching = (async () => {
+    for (;;) {
+      await delay(checkEveryMs, undefined, { signal: ended.signal, ref: false })
+      try {
+        await holds()
+      } catch (error) {
+        if (error instanceof HubError && error.code === 'config') return onLost(error)
+        // the database is away: nobody else can have taken the lock
+      }
+    }
+  })().catch(() => undefined)
+  return {
+    async release() {
+      ended.abort()
+      await watching
+      await connection?.close().catch(() => undefined)
+    },
+  }
+}
+
+async function ensureSameStore({ db, store, storeName }: StoreClaimOptions): Promise<void> {
+  const { storeId, marked } = await ensureHubStore(db, randomUUID())
+  if (!marked && !(await readStoreId(store))) {
+    await store.put(storeIdKey, bytesOf(storeId), { ifAbsent: true })
+  }
+  const found = await readStoreId(store)
+  if (found === undefined)
+    throw new HubError('config', `${storeName} is not the store of this database: it has no ${storeIdKey}. Is CAIRN_S3_BUCKET or CAIRN_DATA right?`)
+  if (found !== storeId)
+    throw new HubError(
+      'config',
+      `${storeName} belongs to another database: its ${storeIdKey} says ${found}, and this one has ${storeId}. Is DATABASE_URL, CAIRN_S3_BUCKET or CAIRN_DATA right?`,
+    )
+  if (!marked) await setStoreMarked(db)
+}
+
+async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(`${text}\n`)
+}
+
+async function readStoreId(store: BlobStore): Promise<string | undefined> {
+  const info = await store.stat(storeIdKey)
+  if (!info) return undefined
+  const chunks: Buffer[] = []
+  for await (const chunk of await store.open(storeIdKey, { range: { from: 0, to: Math.min(info.bytes, maxIdBytes) } }))
+    chunks.push(Buffer.from(chunk))
+  return Buffer.concat(chunks).toString('utf8').trim()
+}
