@@ -42,7 +42,12 @@ async function serve(config: Config, terminal: Terminal): Promise<number> {
     if (asked++ > 0) process.exit(130)
   }
   process.on('SIGINT', early).on('SIGTERM', early)
-  const services = await createServices(config, log)
+  let lost = false
+  const services = await createServices(config, log, (error) => {
+    lost = true
+    log({ err: error }, 'another hub has the place of this one')
+    process.kill(process.pid, 'SIGTERM')
+  })
   const app = buildApp(services, { ...config, logger })
   const shutdown = createShutdown({ app, closeServices: services.close, closeGraceMs: config.closeGraceMs, log })
   try {
@@ -55,7 +60,7 @@ async function serve(config: Config, terminal: Terminal): Promise<number> {
     stopOnSignals(shutdown, {
       boundMs: config.closeGraceMs + closeBoundMs,
       onStopped(error) {
-        if (error === undefined) return resolve(0)
+        if (error === undefined) return resolve(lost ? 1 : 0)
         log({ err: error }, 'stopped badly')
         process.exit(1) // something does not let go
       },

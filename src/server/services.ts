@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
 import { createFormTokens } from '../auth/csrf.js'
 import { createKeyRing, type KeyRing } from '../auth/keys.js'
 import { createSessions } from '../auth/sessions.js'
 import { createSignedLinks } from '../auth/signed-links.js'
 import type { Config } from '../config/config.js'
-import { freeBytes } from '../config/free-bytes.js'
 import { takeDataLock } from '../db/data-lock.js'
 import { startEmbedded } from '../db/embedded/supervisor.js'
 import { migrate } from '../db/migrate.js'
 import { findNamespace } from '../db/namespaces.js'
+import type { HubError } from '../errors.js'
 import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
 import { sql } from '../db/sql.js'
 import { createJobs } from '../jobs/jobs.js'
@@ -28,10 +27,11 @@ import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
-import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
 import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
+import { claimStore } from './store-claim.js'
+import { openStore } from './stores.js'
 
 /** What a part of the hub may say: fields and a short phrase. */
 export type Log = (fields: object, phrase: string) => void
@@ -108,9 +108,16 @@ async function connectionOf(
   return { connection: embedded.connection }
 }
 
-/** Settings → data lock → database → migrations → stores → packs → repositories. What was opened is closed again when a later step fails. */
-export async function createServices(config: Config, log: Log): Promise<Services> {
+/**
+ * Settings → data lock → database → migrations → stores → packs → repositories. What was opened is closed again when a later step fails.
+ * `onLost`: somebody else has this hub's place now, and it has to end.
+ */
+export async function createServices(config: Config, log: Log, onLost: (error: HubError) => void): Promise<Services> {
   const ground = await openGround(config, log)
+  const closers: (() => Promise<void>)[] = [() => ground.close()]
+  const close = async () => {
+    for (const closer of closers.splice(0).toReversed()) await closer()
+  }
   try {
     const { db } = ground
     if (ground.migrated.length > 0) log({ migrations: ground.migrated }, 'database migrated')
@@ -124,7 +131,11 @@ export async function createServices(config: Config, log: Log): Promise<Services
 
     // With an embedded database nobody else writes to it.
     const versions = config.databaseUrl === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
-    const store = createFilesystemBlobStore({ directory: join(config.dataDirectory, 'blobs') })
+    const hubStore = await openStore(config)
+    closers.push(() => hubStore.close())
+    const { store } = hubStore
+    const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })
+    closers.push(() => claim.release())
     const spool = openSpool({
       directory: config.spoolDirectory,
       hubId: secrets.hubId,
@@ -133,7 +144,6 @@ export async function createServices(config: Config, log: Log): Promise<Services
       maxPackBytes: config.maxPackBytes,
     })
     await spool.sweep()
-    await store.sweepTemporary()
     const workers = new PackWorkers({ size: config.workers })
     const jobs = createPackJobs(workers, spool)
     const keeper = createKeeper({ db, store })
@@ -142,7 +152,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       db,
       store,
       files: store,
-      localFiles: store,
+      localFiles: hubStore.localFiles,
       keeper,
       spool,
       ingestBytes: config.ingestBytes,
@@ -154,7 +164,7 @@ export async function createServices(config: Config, log: Log): Promise<Services
       store,
       staging: store,
       keeper,
-      reservableBytes: async () => freeBytes(config.dataDirectory),
+      reservableBytes: () => hubStore.freeBytes(),
     })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
     const repos = createRepos({
@@ -213,11 +223,11 @@ export async function createServices(config: Config, log: Log): Promise<Services
         await queue.close()
         packs.close()
         await workers.close()
-        await ground.close()
+        await close()
       },
     }
   } catch (error) {
-    await ground.close()
+    await close()
     throw error
   }
 }

@@ -36,7 +36,13 @@ export async function serveHub(t: Teardown, env: Readonly<Record<string, string>
     CAIRN_SECRET_KEY: 's'.repeat(32),
     ...env,
   })
-  const services = await createServices(config, () => undefined)
+  const services = await createServices(
+    config,
+    () => undefined,
+    (error) => {
+      throw error
+    },
+  )
   const app = buildApp(services, config)
   await app.listen({ host: '127.0.0.1', port: 0 })
   t.teardown(async () => {
