@@ -19,6 +19,8 @@ interface Teardown {
 export interface PostgresServer {
   readonly port: number
   readonly password: string
+  /** The same by its Unix socket. */
+  readonly socketUrl: string
   /** Of the administrator `owner`, by TCP on 127.0.0.1. */
   url(options?: { readonly database?: string; readonly host?: string; readonly port?: number; readonly query?: string }): string
   start(): Promise<void>
@@ -73,13 +75,14 @@ export async function startPostgres(t: Teardown, options: PostgresServerOptions 
   const server: PostgresServer = {
     port,
     password,
+    socketUrl: `postgresql://owner:${password}@/postgres?host=${encodeURIComponent(folder)}&port=${port}`,
     url: ({ database = 'postgres', host = '127.0.0.1', port: at = port, query = '' } = {}) =>
       `postgresql://owner:${password}@${host}:${at}/${database}${query === '' ? '' : `?${query}`}`,
     async start() {
       const all = {
         fsync: 'off', // nobody pulls the plug of this machine
         listen_addresses: '127.0.0.1',
-        unix_socket_directories: '',
+        unix_socket_directories: folder,
         port: String(port),
         max_connections: '60',
         ...settings,
