@@ -1,10 +1,12 @@
 import { availableParallelism } from 'node:os'
 import { join, resolve } from 'node:path'
 import { HubError } from '../errors.js'
+import type { DatabaseAddress } from './database-url.js'
 import { freeBytes } from './free-bytes.js'
 import { settingsTable } from './settings-table.js'
 import { SettingsReader } from './settings-reader.js'
 
+export type { DatabaseAddress } from './database-url.js'
 export { settingsTable, type SettingName } from './settings-table.js'
 
 /** All settings, read once at the start. Sizes are bytes. */
@@ -19,8 +21,12 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   readonly adminToken: string | undefined
   readonly secretKey: string | undefined
-  readonly databaseUrl: string | undefined
-  readonly databaseDirectUrl: string | undefined
+  /** Undefined: the embedded one. */
+  readonly database: DatabaseAddress | undefined
+  /** Beside a pooler at `database`: the server itself. */
+  readonly directDatabase: DatabaseAddress | undefined
+  /** Of the pool; a few more are taken for jobs and for what needs a session of its own. */
+  readonly databaseConnections: number
   readonly cacheDirectory: string
   readonly cacheBytes: number
   readonly spoolDirectory: string
@@ -47,6 +53,8 @@ const MiB = 1024 * KiB
 const GiB = 1024 * MiB
 const maxPackBytes = 10 * GiB
 const closeGraceMs = 30_000
+/** The embedded database has 60 in all, for commands and jobs as well. */
+const maxEmbeddedConnections = 40
 
 /** Names that belong to client commands and tests, not to the hub. */
 const otherNames = /^CAIRN_(URL|TOKEN|TEST_.*)$/
@@ -64,7 +72,7 @@ export function loadConfig(env: Env): Config {
   }
   const dataDirectory = resolve(read.text('CAIRN_DATA') ?? './cairn-data')
   const spoolDirectory = resolve(read.text('CAIRN_SPOOL_DIR') ?? join(dataDirectory, 'spool'))
-  const databaseUrl = read.url('DATABASE_URL', ['postgres:', 'postgresql:'])
+  const database = read.database('DATABASE_URL')
   const adminToken = read.matching(
     'CAIRN_ADMIN_TOKEN',
     /^hf_[A-Za-z0-9]{34,500}$/,
@@ -80,8 +88,9 @@ export function loadConfig(env: Env): Config {
     trustedProxies: read.list('CAIRN_TRUSTED_PROXIES'),
     adminToken,
     secretKey,
-    databaseUrl,
-    databaseDirectUrl: read.url('DATABASE_DIRECT_URL', ['postgres:', 'postgresql:']),
+    database,
+    directDatabase: read.database('DATABASE_DIRECT_URL'),
+    databaseConnections: read.integer('CAIRN_DATABASE_CONNECTIONS', { from: 2, to: 1_000 }) ?? 20,
     cacheDirectory: resolve(read.text('CAIRN_CACHE_DIR') ?? join(dataDirectory, 'cache')),
     cacheBytes: read.bytes('CAIRN_CACHE_BYTES') ?? 8 * GiB,
     spoolDirectory,
@@ -95,12 +104,14 @@ export function loadConfig(env: Env): Config {
     maxBinaryBytes: read.bytes('CAIRN_MAX_BINARY_BYTES', MiB) ?? 10 * MiB,
     closeGraceMs,
   }
-  if (databaseUrl !== undefined) {
+  if (read.text('DATABASE_URL') !== undefined) {
     const why = 'must be set with DATABASE_URL: every replica uses the same'
     if (read.text('CAIRN_ADMIN_TOKEN') === undefined) read.complain('CAIRN_ADMIN_TOKEN', why)
     if (read.text('CAIRN_SECRET_KEY') === undefined) read.complain('CAIRN_SECRET_KEY', why)
-  } else if (config.databaseDirectUrl !== undefined) {
-    read.complain('DATABASE_DIRECT_URL', 'goes with DATABASE_URL')
+  } else {
+    if (config.directDatabase !== undefined) read.complain('DATABASE_DIRECT_URL', 'goes with DATABASE_URL')
+    if (config.databaseConnections > maxEmbeddedConnections)
+      read.complain('CAIRN_DATABASE_CONNECTIONS', `may be ${maxEmbeddedConnections} at most with the embedded database`)
   }
   // What has no effect yet must not pretend to have one.
   const transfer = read.text('CAIRN_TRANSFER')

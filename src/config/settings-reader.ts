@@ -1,3 +1,4 @@
+import { AddressComplaint, parseDatabaseUrl, type DatabaseAddress } from './database-url.js'
 import type { SettingName } from './settings-table.js'
 
 const units: Readonly<Record<string, number>> = { '': 1, B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 }
@@ -60,13 +61,24 @@ export class SettingsReader {
     if (!protocols.some((protocol) => value.startsWith(`${protocol}//`))) {
       return this.complain(name, `must be an address that begins with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`)
     }
-    // A database's may name the folder of a socket and no host, which is an address to PostgreSQL alone.
-    if (!value.startsWith('http')) return value
     const url = URL.canParse(value) ? new URL(value) : undefined
     if (!url) return this.complain(name, 'is no address')
     if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') {
       return this.complain(name, 'must have neither credentials nor a query')
     }
     return value
+  }
+
+  /** Never repeats a user name or a password. */
+  database(name: SettingName): DatabaseAddress | undefined {
+    const value = this.text(name)
+    if (value === undefined) return undefined
+    if (!/^postgres(ql)?:\/\//.test(value)) return this.complain(name, 'must be an address that begins with postgresql:// or postgres://')
+    try {
+      return parseDatabaseUrl(value)
+    } catch (error) {
+      if (!(error instanceof AddressComplaint)) throw error
+      return this.complain(name, error.message)
+    }
   }
 }

@@ -31,8 +31,13 @@ const settings = [
     byDefault: 'made, in `<data>/secret-key`',
     says: 'seals the signing keys; at least 32 characters. Needed with `DATABASE_URL`',
   },
-  { name: 'DATABASE_URL', byDefault: 'an embedded PostgreSQL', says: 'a PostgreSQL (15 or newer) of yours, `postgresql://…`' },
-  { name: 'DATABASE_DIRECT_URL', byDefault: '`DATABASE_URL`', says: 'beside a pooler: the server itself, for session locks' },
+  { name: 'DATABASE_URL', byDefault: 'an embedded PostgreSQL', says: 'a PostgreSQL (15 to 18) of yours, `postgresql://…`; TLS by `?sslmode=…`' },
+  {
+    name: 'DATABASE_DIRECT_URL',
+    byDefault: '`DATABASE_URL`',
+    says: 'the server itself, when `DATABASE_URL` is a pooler: for migrations, session locks and jobs',
+  },
+  { name: 'CAIRN_DATABASE_CONNECTIONS', byDefault: '20', says: 'connections to the database that requests share; three more are for all else' },
   { name: 'CAIRN_CACHE_DIR', byDefault: '`<data>/cache`', says: 'packs fetched from a remote store (no effect with blobs on disk)' },
   { name: 'CAIRN_CACHE_BYTES', byDefault: '8GiB', says: 'room for them (no effect with blobs on disk)' },
   {

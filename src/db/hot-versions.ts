@@ -1,4 +1,5 @@
 import { HubError } from '../errors.js'
+import { CommitOutcomeUnknown } from './database-errors.js'
 import type { ActorState, Current, RepoPath, RepoState, Versions } from './versions.js'
 
 /** Entries of each kind. */
@@ -50,7 +51,7 @@ export function createHotVersions(inner: Versions): Versions {
         return await change()
       } catch (error) {
         // Nobody knows what became of it, and it may yet be committed: from now on the database is asked.
-        if (error instanceof HubError && error.code === 'unavailable') {
+        if (error instanceof CommitOutcomeUnknown || (error instanceof HubError && error.code === 'unavailable')) {
           if (repoId !== undefined) repos.close(repoId)
           if (actorId !== undefined) actors.close(actorId)
         }

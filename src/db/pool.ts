@@ -1,15 +1,23 @@
 import pg from 'pg'
-import { HubError } from '../errors.js'
+import type { DatabaseAddress } from '../config/config.js'
+import { CommitOutcomeUnknown, isConnectionLost, translateError } from './database-errors.js'
+import { types } from './pg-types.js'
 import type { Sql } from './sql.js'
 
-/** Where the database is. `host` may be the folder of a Unix socket. */
+export { CommitOutcomeUnknown, isConnectionLost, isLockTimeout, isUniqueViolation } from './database-errors.js'
+
+/** Where the database is. A connection string is read as `pg` reads it, which differs from libpq about TLS. */
 export type ConnectionOptions =
   | { readonly connectionString: string }
+  | DatabaseAddress
   | { readonly host: string; readonly port: number; readonly user: string; readonly password: string; readonly database: string }
 
 /** What runs statements: a pool, a transaction, a connection. bigint comes back as number, bytea as Buffer; an array is one parameter. */
 export interface Queryable {
-  /** @throws HubError `unavailable` when the database cannot be reached, `bad-request` for text it cannot hold; other complaints as they are */
+  /**
+   * @throws HubError `unavailable` when the database cannot be reached or no connection is free in time, `busy` when a time limit cut it off,
+   * `bad-request` for text it cannot hold; other complaints as they are
+   */
   query<R extends object>(statement: Sql): Promise<R[]>
   /** Comes back with the number of rows changed. */
   execute(statement: Sql): Promise<number>
@@ -47,94 +55,47 @@ export interface Database extends Queryable {
 
 export interface DatabaseOptions {
   readonly connection: ConnectionOptions
-  /** Beside a pooler: where session locks work. */
+  /**
+   * The server itself, when `connection` is a pooler that hands its connections from transaction to transaction. Then nothing is expected of a
+   * connection beyond the transaction: time limits are set in each, and no statement is prepared under a name.
+   */
   readonly directConnection?: ConnectionOptions | undefined
   readonly maxConnections: number
-  /** Longer statements are cancelled by the server. Not on direct connections. */
+  /** Longer statements are cancelled by the server. This and the next two do not hold on direct connections. */
   readonly statementTimeoutMs: number
+  /** How long a statement waits for somebody's lock where its transaction says nothing else. */
+  readonly lockTimeoutMs?: number
+  /** A transaction in which nothing happens for that long is ended by the server, with its connection. */
+  readonly idleInTransactionTimeoutMs?: number
+  /** For a new connection, and for one of the pool to be free. */
   readonly connectTimeoutMs?: number
+  /** The settings that say where the database is, for messages. */
+  readonly settings?: { readonly connection: string; readonly directConnection: string }
   /** Told of idle connections that broke. */
   readonly onIdleError?: (error: Error) => void
 }
 
-/** COMMIT was sent and its answer never came: the transaction may stand or not. */
-export class CommitOutcomeUnknown extends Error {
-  constructor(cause: unknown) {
-    super('the connection was lost while the transaction was committed', { cause })
-    this.name = 'CommitOutcomeUnknown'
+const defaultLimits = { lockTimeoutMs: 30_000, idleInTransactionTimeoutMs: 60_000, connectTimeoutMs: 10_000 }
+/** Past its own limit a statement gets that long to say so; then its server is taken for gone. */
+const answerGraceMs = 10_000
+/** Silence after which the system begins to ask whether the other side is still there. */
+const keepAliveMs = 60_000
+
+type Run = (client: pg.Pool | pg.ClientBase, statement: Sql) => Promise<pg.QueryResult>
+
+const runner =
+  ({ setting, prepare }: { readonly setting: string | undefined; readonly prepare: boolean }): Run =>
+  async (client, { text, values, name }) => {
+    try {
+      return await client.query({ text, values: [...values], ...(name === undefined || !prepare ? {} : { name }) })
+    } catch (error) {
+      throw translateError(error, setting)
+    }
   }
-}
 
-const int8Oid = 20
-const int8ArrayOid = 1016
-const types: pg.CustomTypesConfig = {
-  getTypeParser: (oid: number, format?: string) => {
-    if (oid === int8Oid && format !== 'binary') return parseInt8
-    if (oid === int8ArrayOid && format !== 'binary') return parseInt8Array
-    return pg.types.getTypeParser(oid, format as 'text')
-  },
-}
-
-function parseInt8(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value)) throw new RangeError(`bigint ${text} is over 2^53`)
-  return value
-}
-
-const parseTextArray = pg.types.getTypeParser(int8ArrayOid as number as 20) as (text: string) => readonly (string | null)[]
-
-function parseInt8Array(text: string): (number | null)[] {
-  return parseTextArray(text).map((item) => (item === null ? null : parseInt8(item)))
-}
-
-const sqlState = (error: unknown): string | undefined => {
-  const code = (error as { code?: unknown } | null)?.code
-  return typeof code === 'string' ? code : undefined
-}
-
-export function isUniqueViolation(error: unknown, constraint?: string): boolean {
-  return sqlState(error) === '23505' && (constraint === undefined || (error as { constraint?: string }).constraint === constraint)
-}
-
-/** A lock was not had within `lockTimeoutMs`. */
-export const isLockTimeout = (error: unknown): boolean => sqlState(error) === '55P03'
-
-/** The server or the way to it is gone; the statement may or may not have run. */
-export function isConnectionLost(error: unknown): boolean {
-  if (error instanceof HubError) return error.code === 'unavailable'
-  const code = sqlState(error)
-  if (code !== undefined && /^(08|57P0[1-5]$|53300$)/.test(code)) return true
-  if (code !== undefined && /^E(CONN|PIPE|NOTFOUND|TIMEDOUT|NOENT|HOST|NET|AI_)/.test(code)) return true
-  return (
-    error instanceof Error && /Connection terminated|not queryable|Client has encountered|timeout exceeded when trying to connect/.test(error.message)
-  )
-}
-
-/** The server cannot hold every text that JSON or an address can say: not a NUL, nor half a pair of surrogates. */
-function isUnstorableText(error: unknown): boolean {
-  const code = sqlState(error)
-  return code === '22021' || code === '22P05' || (code === '22P02' && /type json/.test((error as Error).message))
-}
-
-function translate(error: unknown): unknown {
-  if (error instanceof HubError) return error
-  if (isConnectionLost(error)) return new HubError('unavailable', 'the database cannot be reached', { cause: error })
-  if (isUnstorableText(error)) return new HubError('bad-request', 'a text has characters that cannot be stored, such as NUL', { cause: error })
-  return error
-}
-
-async function run(client: pg.Pool | pg.ClientBase, statement: Sql): Promise<pg.QueryResult> {
-  try {
-    const { text, values, name } = statement
-    return await client.query({ text, values: [...values], ...(name === undefined ? {} : { name }) })
-  } catch (error) {
-    throw translate(error)
-  }
-}
-
-const queryable = (client: pg.Pool | pg.ClientBase): Queryable => ({
-  query: async <R extends object>(statement: Sql) => (await run(client, statement)).rows as R[],
-  execute: async (statement) => (await run(client, statement)).rowCount ?? 0,
+const queryable = (run: (statement: Sql) => Promise<pg.QueryResult>): Queryable => ({
+  query: async <R extends object>(statement: Sql) => (await run(statement)).rows as R[],
+  execute: async (statement) => (await run(statement)).rowCount ?? 0,
 })
 
 /** What is answered also tells that the transaction was begun. */
@@ -143,77 +104,120 @@ const answeredAfter = (begun: Promise<unknown>, db: Queryable): Queryable => ({
   execute: async (statement) => (await Promise.all([db.execute(statement), begun]))[0],
 })
 
-function begin({ isolation, readOnly, lockTimeoutMs }: TransactionOptions): string {
+type Limits = Readonly<Record<'statement_timeout' | 'lock_timeout' | 'idle_in_transaction_session_timeout', number>>
+
+function begin({ isolation, readOnly }: TransactionOptions, limits: Partial<Limits>): Sql {
   const start = `BEGIN${isolation === undefined ? '' : ` ISOLATION LEVEL ${isolation.toUpperCase()}`}${readOnly ? ' READ ONLY' : ''}`
-  return lockTimeoutMs === undefined ? start : `${start}; SET LOCAL lock_timeout = ${Math.trunc(lockTimeoutMs)}`
+  const sets = Object.entries(limits).map(([name, ms]) => `SET LOCAL ${name} = ${Math.trunc(ms)}`)
+  return { text: [start, ...sets].join('; '), values: [] }
 }
+
+const commit: Sql = { text: 'COMMIT', values: [] }
 
 /** Opens a pool. Nothing is connected until the first statement. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const settings = (connection: ConnectionOptions): pg.ClientConfig => ({
-    ...connection,
+  const { lockTimeoutMs, idleInTransactionTimeoutMs, connectTimeoutMs } = { ...defaultLimits, ...options }
+  const pooler = options.directConnection !== undefined
+  const setting = options.settings?.connection
+  const directSetting = pooler ? options.settings?.directConnection : setting
+  const limits: Limits = {
+    statement_timeout: options.statementTimeoutMs,
+    lock_timeout: lockTimeoutMs,
+    idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
+  }
+  /** A pooler does not take them as parameters of a session. */
+  const transactionLimits: Partial<Limits> = pooler ? limits : {}
+  const clientOptions = (connection: ConnectionOptions): pg.ClientConfig => ({
+    ...(connection as pg.ClientConfig),
     types,
     application_name: 'cairn',
     // Statements that nobody waits for in between are sent together.
     pipeline: true,
-    connectionTimeoutMillis: options.connectTimeoutMs ?? 10_000,
+    connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
+    keepAliveInitialDelayMillis: keepAliveMs,
   })
-  const pool = new pg.Pool({ ...settings(options.connection), max: options.maxConnections, statement_timeout: options.statementTimeoutMs })
+  const pool = new pg.Pool({
+    ...clientOptions(options.connection),
+    max: options.maxConnections,
+    query_timeout: options.statementTimeoutMs + answerGraceMs,
+    ...(pooler ? {} : limits),
+  })
   pool.on('error', (error) => options.onIdleError?.(error))
+  const run = runner({ setting, prepare: !pooler })
+  const runDirect = runner({ setting: directSetting, prepare: true })
   let closed: Promise<void> | undefined
+
+  /** A connection that `work` has for itself. Who calls `discard` has it closed afterwards. */
+  async function withClient<T>(work: (client: pg.PoolClient, discard: (why: unknown) => void) => Promise<T>): Promise<T> {
+    const client = await pool.connect().catch((error: unknown) => {
+      throw translateError(error, setting)
+    })
+    let broken: Error | undefined
+    const discard = (why: unknown) => {
+      broken ??= why as Error
+    }
+    // A connection may die between two statements: without a listener that would end the process.
+    client.on('error', discard)
+    try {
+      return await work(client, discard)
+    } catch (error) {
+      if (isConnectionLost(error)) discard(error)
+      throw error
+    } finally {
+      client.off('error', discard)
+      client.release(broken)
+    }
+  }
+
+  /** Sent as one, so that it costs no more waiting than the statement alone. */
+  const runAlone = (statement: Sql): Promise<pg.QueryResult> =>
+    withClient(async (client, discard) => {
+      const sent = await Promise.allSettled([begin({}, transactionLimits), statement, commit].map((each) => run(client, each)))
+      for (const outcome of [sent[1]!, sent[0]!, sent[2]!]) if (outcome.status === 'rejected') throw outcome.reason
+      const [, result, ended] = sent.map((outcome) => (outcome as PromiseFulfilledResult<pg.QueryResult>).value)
+      if (ended!.command !== 'COMMIT') discard(new Error('a connection in an unknown state'))
+      return result!
+    })
 
   return {
     connection: options.connection,
-    ...queryable(pool),
+    ...queryable(pooler ? runAlone : (statement) => run(pool, statement)),
 
-    async transaction(work, transactionOptions = {}) {
-      const client = await pool.connect().catch((error: unknown) => {
-        throw translate(error)
-      })
-      let broken: Error | undefined
-      // A connection may die between two statements: without a listener that would end the process.
-      const onError = (error: Error) => {
-        broken = error
-      }
-      client.on('error', onError)
-      let committing = false
-      try {
-        const begun = run(client, { text: begin(transactionOptions), values: [] })
-        if (transactionOptions.locksFirst)
-          begun.catch(() => undefined) // heard with the first answers
-        else await begun
-        const result = await work(transactionOptions.locksFirst ? answeredAfter(begun, queryable(client)) : queryable(client))
-        committing = true
-        const { command } = await run(client, { text: 'COMMIT', values: [] })
-        // The server answers so, and without an error, when a statement failed and `work` swallowed it.
-        if (command !== 'COMMIT') throw new Error('the transaction was rolled back: a statement in it had failed')
-        return result
-      } catch (error) {
-        if (committing && isConnectionLost(error)) {
-          broken = error as Error
-          throw new CommitOutcomeUnknown(error)
+    transaction: (work, transactionOptions = {}) =>
+      withClient(async (client, discard) => {
+        const { lockTimeoutMs: lock_timeout, locksFirst = false } = transactionOptions
+        let committing = false
+        try {
+          const tx = queryable((statement) => run(client, statement))
+          const begun = run(client, begin(transactionOptions, { ...transactionLimits, ...(lock_timeout === undefined ? {} : { lock_timeout }) }))
+          if (locksFirst)
+            begun.catch(() => undefined) // heard with the first answers
+          else await begun
+          const result = await work(locksFirst ? answeredAfter(begun, tx) : tx)
+          committing = true
+          const { command } = await run(client, commit)
+          // The server answers so, and without an error, when a statement failed and `work` swallowed it.
+          if (command !== 'COMMIT') throw new Error('the transaction was rolled back: a statement in it had failed')
+          return result
+        } catch (error) {
+          if (committing && isConnectionLost(error)) {
+            discard(error)
+            throw new CommitOutcomeUnknown(error)
+          }
+          // A rollback that fails leaves a connection nobody may use again; the server rolls back by itself.
+          if (!committing) await client.query('ROLLBACK').catch(discard)
+          throw error
         }
-        // A rollback that fails leaves a connection nobody may use again; the server rolls back by itself.
-        if (!committing)
-          await client.query('ROLLBACK').catch((rollback: unknown) => {
-            broken = rollback as Error
-          })
-        if (isConnectionLost(error)) broken ??= error as Error
-        throw error
-      } finally {
-        client.off('error', onError)
-        client.release(broken)
-      }
-    },
+      }),
 
     async direct() {
-      const client = new pg.Client(settings(options.directConnection ?? options.connection))
+      const client = new pg.Client(clientOptions(options.directConnection ?? options.connection))
       client.on('error', () => undefined) // the next statement reports it
       await client.connect().catch((error: unknown) => {
-        throw translate(error)
+        throw translateError(error, directSetting)
       })
-      return { ...queryable(client), close: () => client.end() }
+      return { ...queryable((statement) => runDirect(client, statement)), close: () => client.end() }
     },
 
     close: () => (closed ??= pool.end()),

@@ -10,6 +10,7 @@ import { startEmbedded } from '../db/embedded/supervisor.js'
 import { migrate } from '../db/migrate.js'
 import { findNamespace } from '../db/namespaces.js'
 import type { HubError } from '../errors.js'
+import { checkServer } from '../db/check-server.js'
 import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
 import { sql } from '../db/sql.js'
 import { createJobs } from '../jobs/jobs.js'
@@ -56,7 +57,6 @@ export interface Services extends AppServices {
 
 /** How long one piece of work may hold the thread. Health checks and keepalives come in between. */
 const sliceMs = 20
-const maxConnections = 20
 const statementTimeoutMs = 60_000
 const maxRefs = 100_000
 
@@ -76,11 +76,13 @@ export async function openGround(config: Config, log: Log): Promise<Ground> {
     const db = openDatabase({
       connection,
       directConnection,
-      maxConnections,
+      maxConnections: config.databaseConnections,
       statementTimeoutMs,
+      settings: { connection: config.database ? 'DATABASE_URL' : 'the embedded one', directConnection: 'DATABASE_DIRECT_URL' },
       onIdleError: (error) => log({ err: error }, 'an idle database connection broke'),
     })
     closers.push(() => db.close())
+    await checkServer(db)
     return { db, directConnection: directConnection ?? connection, migrated: await migrate(db), close }
   } catch (error) {
     await close()
@@ -93,12 +95,7 @@ async function connectionOf(
   log: Log,
   closers: (() => Promise<void>)[],
 ): Promise<{ connection: ConnectionOptions; directConnection?: ConnectionOptions | undefined }> {
-  if (config.databaseUrl !== undefined) {
-    return {
-      connection: { connectionString: config.databaseUrl },
-      directConnection: config.databaseDirectUrl === undefined ? undefined : { connectionString: config.databaseDirectUrl },
-    }
-  }
+  if (config.database) return { connection: config.database, directConnection: config.directDatabase }
   const embedded = await startEmbedded({ dataDirectory: config.dataDirectory, log })
   log({ adopted: embedded.adopted }, embedded.adopted ? 'embedded database adopted' : 'embedded database started')
   closers.push(async () => {
@@ -123,14 +120,14 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     if (ground.migrated.length > 0) log({ migrations: ground.migrated }, 'database migrated')
     const secrets = await ensureSecrets({
       dataDirectory: config.dataDirectory,
-      embedded: config.databaseUrl === undefined,
+      embedded: config.database === undefined,
       adminToken: config.adminToken,
       secretKey: config.secretKey,
     })
     await ensureAdmin(db, secrets.adminToken)
 
     // With an embedded database nobody else writes to it.
-    const versions = config.databaseUrl === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
+    const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
     const hubStore = await openStore(config)
     closers.push(() => hubStore.close())
     const { store } = hubStore

@@ -20,6 +20,8 @@ const programs: readonly (readonly [program: string, packageName: string])[] = [
   ['strace', 'strace'],
   ['script', 'bsdutils'],
   ['setpriv', 'util-linux'],
+  ['openssl', 'openssl'],
+  ['pgbouncer', 'pgbouncer'],
   ['pgrep', 'procps'],
 ]
 

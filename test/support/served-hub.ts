@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { loadConfig } from '../../src/config/config.js'
 import type { Database } from '../../src/db/pool.js'
 import { buildApp } from '../../src/server/app.js'
-import { createServices } from '../../src/server/services.js'
+import { createServices, type Services } from '../../src/server/services.js'
 import { callApi, type CallApi } from './api.js'
 import { emptyDatabase } from './postgres.js'
 
@@ -16,6 +16,7 @@ export interface ServedHub {
   readonly db: Database
   readonly dataDirectory: string
   readonly api: CallApi
+  readonly services: Services
 }
 
 interface Teardown {
@@ -57,5 +58,6 @@ export async function serveHub(t: Teardown, env: Readonly<Record<string, string>
     db,
     dataDirectory,
     api: callApi(url, () => token),
+    services,
   }
 }

@@ -31,7 +31,8 @@ t.test('with nothing configured there is a hub on loopback, in one folder', asyn
     allowedHosts: [],
     trustedProxies: [],
   })
-  t.equal(config.databaseUrl, undefined)
+  t.equal(config.database, undefined)
+  t.equal(config.databaseConnections, 20)
   t.equal(config.publicUrl, undefined)
   t.ok(config.workers >= 2)
   t.ok(config.spoolBytes > 0 && config.spoolBytes <= freeBytes('/') * 2)
@@ -72,8 +73,11 @@ t.test('values are read as people write them', async (t) => {
   )
   const outside = loadConfig({ DATABASE_URL: 'postgresql://u:p@db/x', CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret })
   const socket = 'postgresql://u:p@/x?host=/run/postgresql'
-  t.equal(loadConfig({ DATABASE_URL: socket, CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret }).databaseUrl, socket)
-  t.match(outside, { databaseUrl: 'postgresql://u:p@db/x', adminToken: token, secretKey: secret })
+  t.match(loadConfig({ DATABASE_URL: socket, CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret }).database, {
+    host: '/run/postgresql',
+    database: 'x',
+  })
+  t.match(outside, { database: { host: 'db', user: 'u', password: 'p', database: 'x' }, adminToken: token, secretKey: secret })
 })
 
 t.test('one error has every complaint, and no secret', async (t) => {
@@ -121,6 +125,9 @@ t.test('each setting has its limits', async (t) => {
     [{ CAIRN_PUBLIC_URL: 'http://u:p@hub' }, /CAIRN_PUBLIC_URL must have neither credentials nor a query/],
     [{ CAIRN_PUBLIC_URL: 'http://hub?x=1' }, /CAIRN_PUBLIC_URL/],
     [{ CAIRN_PUBLIC_URL: 'http://' }, /CAIRN_PUBLIC_URL is no address/],
+    [{ CAIRN_DATABASE_CONNECTIONS: '1' }, /CAIRN_DATABASE_CONNECTIONS must be a whole number from 2 to 1000/],
+    [{ CAIRN_DATABASE_CONNECTIONS: '41' }, /CAIRN_DATABASE_CONNECTIONS may be 40 at most with the embedded database/],
+    [{ DATABASE_URL: 'postgresql://u:p@db/x?sslmode=prefer' }, /DATABASE_URL must have an sslmode of/],
     [{ DATABASE_DIRECT_URL: 'postgres://db' }, /DATABASE_DIRECT_URL goes with DATABASE_URL/],
     [{ DATABASE_URL: 'postgres://db' }, /CAIRN_ADMIN_TOKEN must be set[\s\S]*CAIRN_SECRET_KEY must be set/],
     [{ CAIRN_CONTENT_URL: 'https://content' }, /CAIRN_CONTENT_URL/],

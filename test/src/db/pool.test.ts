@@ -1,6 +1,15 @@
 import { connect, createServer, type Socket } from 'node:net'
+import { inspect } from 'node:util'
 import t from 'tap'
-import { CommitOutcomeUnknown, isConnectionLost, isLockTimeout, isUniqueViolation, openDatabase, type Database } from '../../../src/db/pool.js'
+import {
+  CommitOutcomeUnknown,
+  isConnectionLost,
+  isLockTimeout,
+  isUniqueViolation,
+  openDatabase,
+  type Database,
+  type DatabaseOptions,
+} from '../../../src/db/pool.js'
 import { sql } from '../../../src/db/sql.js'
 import { emptyDatabase } from '../../support/postgres.js'
 
@@ -54,6 +63,74 @@ t.test('a lock is waited for as long as said', async (t) => {
   t.ok(isLockTimeout(error))
   t.ok(performance.now() - started >= 190)
   await holder.close()
+})
+
+/** A pool on the same database with limits of its own. */
+function limited(t: { teardown(work: () => unknown): void }, options: Partial<DatabaseOptions>): Database {
+  const { connection } = db
+  const pool = openDatabase({ connection, maxConnections: 1, statementTimeoutMs: 5_000, ...options })
+  t.teardown(() => pool.close())
+  return pool
+}
+
+t.test('who gets no connection of the pool is told so after a set time', async (t) => {
+  const one = limited(t, { connectTimeoutMs: 300 })
+  const held = one.query(sql`SELECT pg_sleep(1.5)`)
+  const started = performance.now()
+  await t.rejects(one.query(sql`SELECT 1`), { code: 'unavailable' })
+  await t.rejects(
+    one.transaction(async () => undefined),
+    { code: 'unavailable' },
+  )
+  t.ok(performance.now() - started < 1_200, 'before the connection was free')
+  await held
+  t.same(await one.query(sql`SELECT 1 AS one`), [{ one: 1 }])
+})
+
+t.test('a statement that takes too long, a lock that is not had, a deadlock: busy, and nothing has happened', async (t) => {
+  const quick = limited(t, { statementTimeoutMs: 200, maxConnections: 2 })
+  await t.rejects(quick.query(sql`SELECT pg_sleep(5)`), { code: 'busy', message: /took too long/ })
+  const impatient = limited(t, { lockTimeoutMs: 200, maxConnections: 2 })
+  const holder = await db.direct()
+  await holder.execute(sql`BEGIN`)
+  await holder.execute(sql`UPDATE things SET name = 'held' WHERE id = 1`)
+  const error = await impatient.execute(sql`UPDATE things SET name = 'other' WHERE id = 1`).catch((caught: unknown) => caught)
+  t.match(error, { code: 'busy', message: /lock/ })
+  t.ok(isLockTimeout(error))
+  await holder.close()
+  const both = [1, 2]
+  const swap = async (order: readonly number[]) =>
+    db.transaction(async (tx) => {
+      await tx.execute(sql`UPDATE things SET name = name WHERE id = ${order[0]}`)
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      await tx.execute(sql`UPDATE things SET name = name WHERE id = ${order[1]}`)
+    })
+  const ends = await Promise.allSettled([swap(both), swap(both.toReversed())])
+  const failed = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []))
+  t.match(failed, [{ code: 'busy', message: /waited for each other/ }])
+  t.equal(failed.length, 1)
+})
+
+t.test('a transaction in which nothing happens is ended, and the pool goes on', async (t) => {
+  const idle = limited(t, { idleInTransactionTimeoutMs: 100 })
+  const forgotten = idle.transaction(async (tx) => {
+    await tx.execute(sql`INSERT INTO things VALUES (20, 'twenty')`)
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    await tx.execute(sql`SELECT 1`)
+  })
+  await t.rejects(forgotten, { code: 'unavailable' })
+  t.same(await idle.query(sql`SELECT FROM things WHERE id = 20`), [])
+})
+
+t.test('a server that is full, or wants another password, is unavailable, and the setting is named', async (t) => {
+  const { connectionString } = db.connection as { connectionString: string }
+  const wrong = limited(t, {
+    connection: { connectionString: connectionString.replace(/:[^:@]*@/, ':hunter2@') },
+    settings: { connection: 'DATABASE_URL', directConnection: 'DATABASE_DIRECT_URL' },
+  })
+  const error = await wrong.query(sql`SELECT 1`).catch((caught: unknown) => caught as Error)
+  t.match(error, { code: 'unavailable', message: /\(DATABASE_URL\): password authentication failed for user/ })
+  t.notMatch(inspect(error, { depth: 10 }), 'hunter2')
 })
 
 t.test('a database that is not there is unavailable', async (t) => {

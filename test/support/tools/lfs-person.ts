@@ -10,6 +10,8 @@ interface Teardown {
   teardown(work: () => unknown): void
 }
 
+type PersonsHub = Pick<Hub, 'url' | 'token' | 'api'>
+
 /** Somebody at a machine of their own, with git-lfs set up as its manual says and a token in git's credential store. */
 export interface LfsPerson {
   readonly name: string
@@ -29,7 +31,7 @@ export interface LfsPerson {
 }
 
 /** A user of that name is made, unless it is the admin. */
-export async function lfsPerson(t: Teardown, { hub, gitLfs, name }: { hub: Hub; gitLfs: GitLfs; name: string }): Promise<LfsPerson> {
+export async function lfsPerson(t: Teardown, { hub, gitLfs, name }: { hub: PersonsHub; gitLfs: GitLfs; name: string }): Promise<LfsPerson> {
   const home = await mkdtemp(join(tmpdir(), 'cairn-lfs-home-'))
   t.teardown(() => rm(home, { recursive: true, force: true }))
   const token = name === 'admin' ? hub.token : await makeUser(hub, name)
@@ -66,7 +68,7 @@ export async function lfsPerson(t: Teardown, { hub, gitLfs, name }: { hub: Hub; 
   return person
 }
 
-async function makeUser(hub: Hub, name: string): Promise<string> {
+async function makeUser(hub: PersonsHub, name: string): Promise<string> {
   await hub.api('POST', '/api/cairn/users', { name })
   const { status, body } = await hub.api('POST', `/api/cairn/users/${name}/tokens`, { name: 'laptop' })
   if (status !== 200) throw new Error(`a token for ${name} was answered with ${status}: ${JSON.stringify(body)}`)
