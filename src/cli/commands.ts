@@ -1,5 +1,6 @@
 import { HubError } from '../errors.js'
 import { parseWords, UsageError, type Command, type Terminal } from './command.js'
+import { doctorCommand } from './doctor.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
 import { repoCreate, repoDelete } from './repo.js'
@@ -7,7 +8,7 @@ import { serveCommand } from './serve.js'
 import { tokenCreate } from './token.js'
 import { userCreate } from './user.js'
 
-const commands: readonly Command[] = [serveCommand, migrateCommand, repoCreate, repoDelete, userCreate, tokenCreate, gcCommand]
+const commands: readonly Command[] = [serveCommand, migrateCommand, repoCreate, repoDelete, userCreate, tokenCreate, gcCommand, doctorCommand]
 
 /** Runs one command line. Exit codes: 0 done, 1 failed, 2 not understood. */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {

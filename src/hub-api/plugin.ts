@@ -2,6 +2,7 @@ import type { FastifyPluginAsync } from 'fastify'
 import { HubError } from '../errors.js'
 import type { LargeFiles } from '../large-files/large-files.js'
 import type { Repos } from '../repos/repos.js'
+import { adminDoctorRoute } from './admin/doctor.js'
 import { adminGcRoute, type CollectGarbage } from './admin/gc.js'
 import { adminReposRoute } from './admin/repos.js'
 import { adminTokensRoute } from './admin/tokens.js'
@@ -18,9 +19,11 @@ import { whoami } from './whoami.js'
 export interface HubApiOptions {
   readonly repos: Repos
   readonly accounts: Accounts
-  /** Undefined: this hub keeps none, and says so where one is asked for. */
+  /** Names the process that answers. */
+  readonly hubId: string
   /** Undefined: this hub collects nothing. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: this hub keeps none, and says so where one is asked for. */
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open'> | undefined
 }
 
@@ -51,5 +54,6 @@ export const hubApi =
     adminReposRoute(app, options)
     adminUsersRoute(app, options)
     adminTokensRoute(app, options)
+    adminDoctorRoute(app, options)
     if (options.collectGarbage) adminGcRoute(app, { collectGarbage: options.collectGarbage })
   }

@@ -24,6 +24,8 @@ import { health, type HealthChecks } from './health.js'
 
 /** What the doors stand on. */
 export interface AppServices {
+  /** Names this process where several answer for one hub. */
+  readonly hubId: string
   readonly versions: Versions
   readonly findNamespace: (name: string) => Promise<Namespace | undefined>
   readonly repos: Repos
@@ -100,6 +102,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   if (services.lfs) void app.register(lfsHttp(services.lfs))
   void app.register(
     hubApi({
+      hubId: services.hubId,
       repos: services.repos,
       accounts: services.accounts,
       largeFiles: services.largeFiles,

@@ -128,11 +128,12 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
 
     // With an embedded database nobody else writes to it.
     const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
-    const hubStore = await openStore(config)
+    const hubStore = openStore(config)
     closers.push(() => hubStore.close())
     const { store } = hubStore
     const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })
     closers.push(() => claim.release())
+    await hubStore.sweep()
     const spool = openSpool({
       directory: config.spoolDirectory,
       hubId: secrets.hubId,
@@ -184,6 +185,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       repos,
       keys,
       startJobs: () => queue.start(),
+      hubId: secrets.hubId,
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
       largeFiles,
       lfs: {

@@ -14,20 +14,22 @@ export interface HubStore {
   readonly name: string
   /** How many bytes uploads may still take, now. */
   freeBytes(): Promise<number>
+  /** Removes what writers that died left behind. Only before anything is written, and only for who holds the data lock. */
+  sweep(): Promise<void>
   close(): Promise<void>
 }
 
-/** The store that the settings name, swept of what writers that died left behind. */
-export async function openStore(config: Config): Promise<HubStore> {
+/** The store that the settings name. Nothing is asked of it yet. */
+export function openStore(config: Config): HubStore {
   const directory = join(config.dataDirectory, 'blobs')
   const store = createFilesystemBlobStore({ directory })
-  await store.sweepTemporary()
   return {
     store,
     localFiles: store,
     shared: false,
     name: directory,
     freeBytes: async () => freeBytes(config.dataDirectory),
+    sweep: () => store.sweepTemporary(),
     close: async () => undefined,
   }
 }

@@ -56,6 +56,7 @@ export async function openFileHub(t: Teardown): Promise<FileHub> {
       findNamespace: (name) => findNamespace(domain.db, name),
       repos: domain.repos,
       accounts: { createUser: refuse, findUser: refuse, createToken: refuse },
+      hubId: 'hub-1',
       health: { database: async () => undefined, store: async () => undefined },
       largeFiles,
     },

@@ -159,6 +159,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       },
       lfs: createMemoryLfs(),
       collectGarbage: async () => ({}),
+      hubId: 'hub-1',
       health: { database: async () => undefined, store: async () => undefined },
     },
     { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options },

@@ -64,6 +64,7 @@ export async function openPages(t: { teardown(work: () => unknown): void }, opti
           spool: { directory: spool, maxBytes: options.spoolBytes ?? 2 ** 30 },
         }),
       },
+      hubId: 'hub-1',
       health: { database: async () => undefined, store: async () => undefined },
     },
     { allowedHosts: [], trustedProxies: [], maxPackBytes: 64 * 2 ** 20, ...options },

@@ -45,7 +45,7 @@ export async function serveHub(t: Teardown, env: Readonly<Record<string, string>
     },
   )
   const app = buildApp(services, config)
-  await app.listen({ host: '127.0.0.1', port: 0 })
+  await app.listen({ host: '127.0.0.1', port: env['CAIRN_PORT'] === undefined ? 0 : config.port })
   t.teardown(async () => {
     app.server.closeAllConnections()
     await app.close()
