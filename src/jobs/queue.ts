@@ -30,6 +30,17 @@ const rarelySeconds = 3_600
 /** Held while there is something to say; given back after ten quiet seconds. */
 const maxConnections = 2
 
+/** A statement of the library that takes longer has met something else than work. */
+const statementTimeoutMs = 5 * 60_000
+/** What its pool hands on to `pg`, so that a server that falls silent does not hold the jobs for ever. */
+const limits = {
+  statement_timeout: statementTimeoutMs,
+  idle_in_transaction_session_timeout: statementTimeoutMs,
+  query_timeout: statementTimeoutMs + 10_000,
+  keepAlive: true,
+  keepAliveInitialDelayMillis: 60_000,
+}
+
 export interface Queue {
   /** Makes the tables of the library, in a schema of its own, and the queues. */
   open(names: readonly string[]): Promise<void>
@@ -56,6 +67,7 @@ const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
 export function createQueue(connection: ConnectionOptions, log: JobLog, timings: JobTimings): Queue {
   const boss = new PgBoss({
     ...connection,
+    ...limits,
     application_name: 'cairn jobs',
     max: maxConnections,
     schedule: false,

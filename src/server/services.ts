@@ -61,8 +61,9 @@ const statementTimeoutMs = 60_000
 const maxRefs = 100_000
 
 /**
- * The database, whichever it is, migrated, with nobody else at our data.
- * @throws HubError `config` when another hub has the data
+ * The database, whichever it is, migrated, with nobody else at our data. The lock on the data directory is the one thing that keeps hubs apart:
+ * embedded database, blobs and spool lie there, and a database outside may serve several hubs.
+ * @throws HubError `config` when another hub has the data, or the database is none that can be used
  */
 export async function openGround(config: Config, log: Log): Promise<Ground> {
   const closers: (() => Promise<void>)[] = []

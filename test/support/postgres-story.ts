@@ -34,9 +34,11 @@ export async function runDatabaseTests(t: Test, server: PostgresServer): Promise
 /** One person's day on a hub over a server: an import, pushes, a large file, a clone, what the hub does by itself, a second start. */
 export async function runStory(t: Test, server: PostgresServer, gitLfs: GitLfs): Promise<void> {
   const admin = openDatabase({ connection: parseDatabaseUrl(server.url()), maxConnections: 1, statementTimeoutMs: 10_000 })
-  await admin.execute(sql`CREATE DATABASE hub`)
+  // All that a hub needs: no superuser, no extension.
+  await admin.execute({ text: `CREATE ROLE hub LOGIN PASSWORD '${server.password}'`, values: [] })
+  await admin.execute(sql`CREATE DATABASE hub OWNER hub`)
   await admin.close()
-  const hub = await serveHub(t, { DATABASE_URL: server.url({ database: 'hub' }) })
+  const hub = await serveHub(t, { DATABASE_URL: server.url({ database: 'hub' }).replace('//owner:', '//hub:') })
   await hub.services.startJobs()
   const person = await lfsPerson(t, { hub, gitLfs, name: 'alice' })
   await person.createRepo({ name: 'story', type: 'model', private: true })

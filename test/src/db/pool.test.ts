@@ -194,3 +194,29 @@ t.test('a connection that dies before it is a plain failure, and the pool goes o
   t.same(await db.query(sql`SELECT FROM things WHERE id = 11`), [])
   t.equal(await wired.transaction((tx) => tx.execute(sql`INSERT INTO things VALUES (11, 'eleven')`)), 1)
 })
+
+t.test('a server that falls silent is taken for gone, and what was asked of it is not waited for longer', async (t) => {
+  const { host, port, url } = address()
+  let silent = false
+  const wires = new Set<Socket>()
+  const server = createServer((client: Socket) => {
+    const upstream = connect(`${host}/.s.PGSQL.${port}`)
+    for (const wire of [client, upstream]) wires.add(wire.on('error', () => undefined))
+    client.on('data', (bytes: Buffer) => void (silent || upstream.write(bytes)))
+    upstream.on('data', (bytes: Buffer) => void (silent || client.write(bytes)))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const through = url.replace(/host=[^&]*/, 'host=127.0.0.1').replace(/port=\d+/, `port=${(server.address() as { port: number }).port}`)
+  const wired = openDatabase({ connection: { connectionString: through }, maxConnections: 1, statementTimeoutMs: 200, connectTimeoutMs: 500 })
+  t.teardown(async () => {
+    for (const wire of wires) wire.destroy()
+    server.close()
+    await wired.close()
+  })
+  t.same(await wired.query(sql`SELECT 1 AS one`), [{ one: 1 }])
+  silent = true
+  await t.rejects(wired.query(sql`SELECT 2 AS two`), { code: 'unavailable', message: /Query read timeout/ })
+  await t.rejects(wired.query(sql`SELECT 3 AS three`), { code: 'unavailable' }, 'nor is there a new connection')
+  silent = false
+  t.same(await wired.query(sql`SELECT 4 AS four`), [{ four: 4 }])
+})
