@@ -1,9 +1,10 @@
 import { ProtocolError } from '../errors.js'
 import { oidFromBytes } from '../oid.js'
-import { objectTypeNames, type ObjectType } from '../types.js'
+import { objectTypeNames, objectTypes, type ObjectType } from '../types.js'
 import type { PackIndex } from './pack-index.js'
 import type { ReferenceSet } from './reference-set.js'
 import { compareOids, gatherOids, sortOids } from './sort-oids.js'
+import { TreeDepths } from './tree-depths.js'
 
 /** How a pack hangs together, and what it hangs on. */
 export interface Connections {
@@ -28,7 +29,7 @@ const maxRoots = 20_000
 
 /**
  * Matches what the objects of a pack refer to with the objects there are. The last `addedBases` ranks complete a thin pack.
- * @throws ProtocolError `bad-object` when an object is not of the type it is referred to as
+ * @throws ProtocolError `bad-object` when an object is not of the type it is referred to as, `too-large` when trees lie too deep
  */
 export function connectReferences(
   index: PackIndex,
@@ -39,6 +40,7 @@ export function connectReferences(
   const own = index.count - addedBases
   const referredTo = new Uint8Array(index.count)
   const absent: number[] = []
+  const depths = TreeDepths.of(index)
   const baseMasks = new Uint8Array(addedBases).fill(anyType)
   for (let number = 0; number < references.count; number++) {
     const mask = references.maskOf(number)
@@ -55,8 +57,10 @@ export function connectReferences(
       throw new ProtocolError('bad-object', `object ${oidFromBytes(oid)} is a ${objectTypeNames[type]} and is referred to as a ${namesOf(mask)}`)
     }
     referredTo[rank] = 1
+    if (depths && type === objectTypes.tree) depths.put(rank, references.fromOf(number))
     if (rank >= own) baseMasks[rank - own] = mask
   }
+  depths?.check()
 
   const found = new Uint8Array((absent.length + addedBases) * 20)
   const masks = new Uint8Array(absent.length + addedBases)

@@ -74,6 +74,8 @@ export class PackIndexer {
   #isSplit = false
   /** Of a pack that another thread may help with. */
   #progress: SharedProgress | undefined
+  /** Whose references are being collected. */
+  #referrer = noEntry
   /** Where another thread stands behind the scan. */
   #followed = 0
   /** Where the next entry would stand. */
@@ -329,7 +331,7 @@ export class PackIndexer {
 
   /**
    * What the pack's objects refer to, given the index that `finish` made.
-   * @throws ProtocolError `bad-object` when an object is not of the type it is referred to as
+   * @throws ProtocolError `bad-object` when an object is not of the type it is referred to as, `too-large` when trees lie too deep
    */
   connect(index: PackIndex): Connections {
     const special: SpecialBlob[] = []
@@ -396,6 +398,7 @@ export class PackIndexer {
   #settle(rank: number, type: ObjectType, data: Buffer): void {
     const oid = hashObject(type, data)
     this.#columns.oids.set(oid, rank * 20)
+    this.#referrer = rank
     checkObject(type, data, this.#refer, this.#noteSpecial)
     if (type !== objectTypes.blob) return
     if (data.length <= smallBlobBytes) this.#hooks.inspectBlob?.(data, oid)
@@ -403,7 +406,7 @@ export class PackIndexer {
   }
 
   readonly #refer = (bytes: Uint8Array, offset: number, expect: number): void => {
-    this.#references.add(bytes, offset, expect)
+    this.#references.add(bytes, offset, expect, this.#referrer)
   }
 
   readonly #noteSpecial = (kind: SpecialBlob['kind'], bytes: Uint8Array, offset: number): void => {

@@ -3,13 +3,17 @@ import { ProtocolError } from '../errors.js'
 
 const recordBytes = 24
 const maskAt = 20
+const fromAt = 21
+/** Nobody in particular. It leaves room for ranks of far more objects than a pack may have. */
+export const fromNowhere = 0xffffff
 const firstCapacity = 64
 
 /**
- * A set of oids, each with a mask: the and of all masks it was added with. Numbered from 0 in the order of their first addition.
+ * A set of oids, each with a mask, the and of all masks it was added with, and with the rank of who named it first. Numbered from 0 in the
+ * order of their first addition.
  *
  * A big push refers to its objects many millions of times, so this is open addressing over typed arrays: a slot is a number + 1
- * (0: empty) and the hash, a record 20 bytes of oid and one of mask. What a tree names need not exist, so a stranger picks the bytes
+ * (0: empty) and the hash, a record 20 bytes of oid, one of mask and three of rank. What a tree names need not exist, so a stranger picks the bytes
  * freely; the hash is therefore keyed by random tables (tabulation over all 20 bytes), and no choice of names makes long probes.
  */
 export class ReferenceSet {
@@ -30,10 +34,10 @@ export class ReferenceSet {
   }
 
   /**
-   * Number of the oid at `offset` of `bytes`, new or known; its mask loses what `mask` does not have.
+   * Number of the oid at `offset` of `bytes`, new or known; its mask loses what `mask` does not have. `from`: the rank of who names it.
    * @throws ProtocolError `too-large` over the limit
    */
-  add(bytes: Uint8Array, offset: number, mask: number): number {
+  add(bytes: Uint8Array, offset: number, mask: number, from = fromNowhere): number {
     const hash = this.#hash(bytes, offset)
     const slots = this.#slots
     const records = this.#records
@@ -49,7 +53,7 @@ export class ReferenceSet {
       }
       slot = (slot + 2) & last
     }
-    return this.#append(bytes, offset, mask, hash)
+    return this.#append(bytes, offset, mask, from, hash)
   }
 
   /** Number of the oid, or -1. */
@@ -63,18 +67,23 @@ export class ReferenceSet {
     }
   }
 
-  /** All there is, 24 bytes each: oid, mask, nothing. Valid until the next `add`. */
+  /** All there is, 24 bytes each: oid, mask, rank. Valid until the next `add`. */
   records(): Uint8Array {
     return this.#records.subarray(0, this.#count * recordBytes)
   }
 
   /** Adds what another set holds. @throws ProtocolError `too-large` over the limit */
   addRecords(records: Uint8Array): void {
-    for (let at = 0; at < records.length; at += recordBytes) this.add(records, at, records[at + maskAt]!)
+    for (let at = 0; at < records.length; at += recordBytes) this.add(records, at, records[at + maskAt]!, fromIn(records, at))
   }
 
   maskOf(number: number): number {
     return this.#records[number * recordBytes + maskAt]!
+  }
+
+  /** Rank of who named it first, or `fromNowhere`. */
+  fromOf(number: number): number {
+    return fromIn(this.#records, number * recordBytes)
   }
 
   /** The oid's 20 bytes; valid until the next `add`. */
@@ -89,13 +98,16 @@ export class ReferenceSet {
     return hash
   }
 
-  #append(bytes: Uint8Array, offset: number, mask: number, hash: number): number {
+  #append(bytes: Uint8Array, offset: number, mask: number, from: number, hash: number): number {
     const number = this.#count
     if (number >= this.#limit) throw new ProtocolError('too-large', `the pack refers to more than ${this.#limit} different objects`)
     if (number === this.#capacity) this.#grow()
     const at = number * recordBytes
     for (let i = 0; i < 20; i++) this.#records[at + i] = bytes[offset + i]!
     this.#records[at + maskAt] = mask
+    this.#records[at + fromAt] = from
+    this.#records[at + fromAt + 1] = from >>> 8
+    this.#records[at + fromAt + 2] = from >>> 16
     place(this.#slots, number + 1, hash)
     this.#count = number + 1
     return number
@@ -112,6 +124,9 @@ export class ReferenceSet {
     for (let slot = 0; slot < old.length; slot += 2) if (old[slot] !== 0) place(this.#slots, old[slot]!, old[slot + 1]!)
   }
 }
+
+const fromIn = (records: Uint8Array, at: number): number =>
+  records[at + fromAt]! | (records[at + fromAt + 1]! << 8) | (records[at + fromAt + 2]! << 16)
 
 function place(slots: Int32Array, held: number, hash: number): void {
   const last = slots.length - 2

@@ -57,7 +57,7 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
   const slots: { buffer: Buffer; written: Promise<void> }[] = [0, 1].map(() => ({ buffer: Buffer.alloc(0), written: Promise.resolve() }))
   let turn = 0
   let bytes = 0
-  // After a client left, the callbacks of writes never come: only this does.
+  // After a client left, the callbacks of writes may never come (Node 24): only this does.
   const closed = new Promise<void>((resolve) => {
     raw.once('close', resolve)
     if (raw.destroyed || raw.closed) resolve()
@@ -77,7 +77,10 @@ function openOutlet(reply: FastifyReply, stallMs: number, unreadGraceMs: number)
     return Promise.race([
       closed,
       new Promise<void>((resolve) => {
-        raw.write(chunk, () => {
+        raw.write(chunk, (error) => {
+          // From Node 26 on, writes to a broken connection come back at once, before anything can say that it closed: without
+          // this, chunks would be made for ever, and the thread would do nothing else.
+          if (error) raw.destroy()
           pending -= 1
           stalled.refresh()
           resolve()

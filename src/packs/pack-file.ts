@@ -102,7 +102,7 @@ export class PackFiles {
     this.#open.add(file)
     for (const oldest of this.#open) {
       if (this.#open.size <= this.#maxOpen) break
-      if (oldest.busy === 0) oldest.close()
+      if (oldest.busy === 0) oldest.rest()
     }
   }
 
@@ -138,23 +138,30 @@ class FileSlot implements GrowingFile {
       }
       return buffer
     } catch (error) {
-      this.close()
+      this.rest()
       throw error
     } finally {
       this.busy--
-      if (this.busy === 0 && this.#closing) this.close()
+      if (this.busy === 0 && (this.#resting || this.#ended)) this.rest()
     }
   }
 
-  #closing = false
+  #resting = false
+  #ended = false
 
-  /** Closes now, or after the last read under way. */
+  /** For good: a read that goes on in steps may come once more, and must not leave the file open behind it. */
   close(): void {
+    this.#ended = true
+    this.rest()
+  }
+
+  /** Closes now, or after the last read under way. The next read opens it again. */
+  rest(): void {
     if (this.busy > 0) {
-      this.#closing = true
+      this.#resting = true
       return
     }
-    this.#closing = false
+    this.#resting = false
     this.#files.removeFile(this)
     const handle = this.#handle
     this.#handle = undefined

@@ -212,6 +212,18 @@ t.test('a file dropped while it is read is closed when the read is done', async 
   t.equal(await settled(() => openFiles(directory).length, 0), 0)
 })
 
+t.test('a file dropped between the windows of one read is closed when the read is done', async (t) => {
+  const directory = t.testdir()
+  const path = join(directory, 'x.pack')
+  await writeFile(path, content)
+  const pack = new PackFiles().open({ name: 'pack x', bytes: content.length, from: path })
+  await pack.read(0, 1)
+  const reading = pack.read(10, 3 * windowBytes)
+  pack.drop()
+  t.ok(content.subarray(10, 3 * windowBytes).equals(await reading))
+  t.equal(await settled(() => openFiles(directory).length, 0), 0)
+})
+
 t.test('a file that grows is read without windows', async (t) => {
   const directory = t.testdir()
   const path = join(directory, 'growing')

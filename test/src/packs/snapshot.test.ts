@@ -4,7 +4,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { encodeObjectTable, ObjectTable } from '../../../protocol/pack/object-table.js'
 import { packOf as packOfEntry, type FindUse } from '../../../protocol/ports.js'
 import type { PackRow } from '../../../src/db/packs.js'
@@ -52,10 +52,19 @@ class TestList {
   readonly files = new PackFiles()
   readonly list: PackList
 
-  constructor(directory: string, memoryBytes = 1_000_000) {
+  constructor(t: Test, directory: string, memoryBytes = 1_000_000) {
     this.directory = directory
     this.list = new PackList({ files: this.files, directory: join(directory, 'inline'), memoryBytes })
+    t.teardown(() => this.retire())
   }
+
+  /** Gives the list up, as `Snapshots` does, once. */
+  retire(): void {
+    if (!this.#retired) this.list.retire()
+    this.#retired = true
+  }
+
+  #retired = false
 
   async addInline(...packs: readonly (readonly [PackRow, TestPack])[]): Promise<void> {
     const rows = packs.map(([{ id }, { pack, table }]) => ({ packId: id, pack, tbl: table }))
@@ -128,7 +137,7 @@ t.test('what may be relied on is found first, and garbage never hides it', async
     ],
   ] as const
   for (const order of orders) {
-    const packs = new TestList(t.testdir())
+    const packs = new TestList(t, t.testdir())
     for (const [i, [where, visibility]] of order.entries()) {
       const id = i + 1
       if (where === 'inline') await packs.addInline([row(id, shared, { class: visibility }), shared])
@@ -140,12 +149,12 @@ t.test('what may be relied on is found first, and garbage never hides it', async
     t.equal(packIdOf(snapshot, 'shared', 'read'), live)
     t.equal(find(snapshot, 'nowhere', 'read'), -1)
     snapshot.release()
-    packs.list.retire()
+    packs.retire()
   }
 })
 
 t.test('hidden and garbage packs can be read and not be relied on', async (t) => {
-  const packs = new TestList(t.testdir())
+  const packs = new TestList(t, t.testdir())
   const contents = { heads: packWith('heads'), pulls: packWith('pulls'), hidden: packWith('hidden'), garbage: packWith('garbage') }
   await packs.addInline(
     [row(1, contents.heads), contents.heads],
@@ -175,7 +184,7 @@ t.test('hidden and garbage packs can be read and not be relied on', async (t) =>
 })
 
 t.test('stored packs are searched by visibility, the newest first; inline ones come behind, the oldest first', async (t) => {
-  const packs = new TestList(t.testdir())
+  const packs = new TestList(t, t.testdir())
   const one = packWith('one')
   for (const [id, visibility] of [
     [1, 3],
@@ -194,7 +203,7 @@ t.test('stored packs are searched by visibility, the newest first; inline ones c
 })
 
 t.test('a frozen snapshot stays as it is while packs are added, change and go', async (t) => {
-  const packs = new TestList(t.testdir(), 3000)
+  const packs = new TestList(t, t.testdir(), 3000)
   const first = packWith('first')
   await packs.addInline([row(1, first), first])
   const old = packs.snapshot()
@@ -228,7 +237,7 @@ t.test('a frozen snapshot stays as it is while packs are added, change and go', 
 })
 
 t.test('no number is used twice: each change of a pack takes the next', async (t) => {
-  const packs = new TestList(t.testdir())
+  const packs = new TestList(t, t.testdir())
   const [a, b] = [packWith('a'), packWith('b')]
   await packs.addInline([row(1, a), a], [row(2, b), b])
   const numbers = (): number[] => {
@@ -250,7 +259,7 @@ t.test('packs go to memory as long as there is room, then to one file', async (t
   const directory = t.testdir()
   const contents = Array.from({ length: 40 }, (_, i) => packWith(`text ${i} ${'x'.repeat(i)}`))
   const room = contents.slice(0, 10).reduce((sum, { pack }) => sum + pack.length, 0)
-  const packs = new TestList(directory, room)
+  const packs = new TestList(t, directory, room)
   await packs.addInline(...contents.map((pack, i) => [row(i + 1, pack), pack] as const))
   const snapshot = packs.snapshot()
   const [name, ...others] = await readdir(join(directory, 'inline'))
@@ -272,14 +281,14 @@ t.test('packs go to memory as long as there is room, then to one file', async (t
     }
   }
   snapshot.release()
-  packs.list.retire()
+  packs.retire()
   for (let i = 0; i < 100 && (await readdir(join(directory, 'inline'))).length > 0; i++) await sleep(10)
   t.same(await readdir(join(directory, 'inline')), [], 'nobody holds it any more')
 })
 
 t.test('a file that vanishes is corrupt', async (t) => {
   const directory = t.testdir()
-  const packs = new TestList(directory, 0)
+  const packs = new TestList(t, directory, 0)
   const [inline, file] = [packWith('inline'), packWith('file')]
   await packs.addInline([row(1, inline), inline])
   await packs.addStored(row(2, file, stored), file)
@@ -298,7 +307,7 @@ t.test('a file that vanishes is corrupt', async (t) => {
 t.test('a table that is none adds nothing, and a failed write takes no room', async (t) => {
   const directory = t.testdir()
   const good = packWith('good')
-  const packs = new TestList(directory, good.pack.length)
+  const packs = new TestList(t, directory, good.pack.length)
   await t.rejects(
     packs.list.addInline([
       { packId: 1, pack: good.pack, tbl: good.table },
@@ -316,7 +325,7 @@ t.test('a table that is none adds nothing, and a failed write takes no room', as
 })
 
 t.test('another thread answers the same, from shared memory, files and the file of inline packs', async (t) => {
-  const packs = new TestList(t.testdir(), 200)
+  const packs = new TestList(t, t.testdir(), 200)
   const contents = Array.from({ length: 20 }, (_, i) => packWith(`inline ${i}`, `common ${i % 3}`))
   await packs.addInline(...contents.map((pack, i) => [row(i + 1, pack, { class: (i % 4) as 0 | 1 | 2 | 3 }), pack] as const))
   const [file, hidden] = [packWith('file', 'common 0', 'common 4'), packWith('hidden file', 'common 5')]
@@ -349,7 +358,7 @@ t.test('another thread answers the same, from shared memory, files and the file 
 })
 
 t.test('a pack that is no file here is asked for by its name', async (t) => {
-  const packs = new TestList(t.testdir())
+  const packs = new TestList(t, t.testdir())
   const content = packWith('remote')
   const bytes = packs.files.open({ name: 'remote', bytes: content.pack.length, from: async (from, to) => content.pack.subarray(from, to) })
   packs.list.bringForward([row(1, content, stored)], {
@@ -376,12 +385,12 @@ t.test('a pack that is no file here is asked for by its name', async (t) => {
 
 t.test('snapshots that are held keep their files after the list is given up', async (t) => {
   const directory = t.testdir()
-  const packs = new TestList(directory, 0)
+  const packs = new TestList(t, directory, 0)
   const [inline, file] = [packWith('inline'), packWith('file')]
   await packs.addInline([row(1, inline), inline])
   await packs.addStored(row(2, file, stored), file)
   const snapshot = packs.snapshot()
-  packs.list.retire()
+  packs.retire()
   t.ok(file.pack.equals(await snapshot.read(0, 0, file.pack.length)))
   t.ok(inline.pack.equals(await snapshot.read(1, 0, inline.pack.length)))
   t.equal((await readdir(join(directory, 'inline'))).length, 1)
@@ -391,7 +400,7 @@ t.test('snapshots that are held keep their files after the list is given up', as
 })
 
 t.test('a list wears out with what is gone, and not with what changes', async (t) => {
-  const packs = new TestList(t.testdir())
+  const packs = new TestList(t, t.testdir())
   const large = packWith(...Array.from({ length: 3000 }, (_, i) => `object ${i}`))
   for (let id = 1; id <= 12; id++) {
     await packs.addInline([row(id, large), large])
