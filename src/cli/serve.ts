@@ -21,7 +21,7 @@ export const serveCommand: Command = {
  * How much the heap may grow, in percent of what was alive, before all of it is looked through again. Bytes from the network count as heap
  * here, and are dead at once: V8's own choice looks through 20 MB of live objects for every 20 MB received.
  */
-const heapGrowingPercent = 200
+const heapGrowingPercent = 100
 
 /** Runs until a signal stops it. Comes back with the exit code. */
 async function serve(config: Config, terminal: Terminal): Promise<number> {
