@@ -28,6 +28,7 @@ const packageDoors: Record<string, readonly string[]> = {
   pino: ['server'],
   minio: ['storage/s3-*.ts'],
   undici: ['storage/s3-*.ts'],
+  'fast-xml-parser': ['storage/s3-*.ts'],
   'isomorphic-git': ['repos/merge'],
   '@fastify/multipart': ['web'],
   'pg-boss': ['jobs'],
@@ -42,8 +43,11 @@ interface Restriction {
 }
 
 function restrict(files: string, packages: readonly string[], patterns: readonly Restriction[]) {
-  const paths = packages.map((name) => ({ name, message: 'this package enters by another door' }))
-  return { files: [files], rules: { 'no-restricted-imports': ['error', { paths, patterns }] } }
+  const message = 'this package enters by another door'
+  const paths = packages.map((name) => ({ name, message }))
+  // What a package holds inside enters by the same door.
+  const inside = packages.map((name) => ({ regex: `^${name}/`, message }))
+  return { files: [files], rules: { 'no-restricted-imports': ['error', { paths, patterns: [...patterns, ...inside] }] } }
 }
 
 function roomRule(room: string, allowed: readonly string[]) {

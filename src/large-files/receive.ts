@@ -53,7 +53,11 @@ export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] 
       let staged: Promise<unknown> = Promise.resolve()
       try {
         const checked = watched(checkedBytes(bytes, upload, newHash()))
-        staged = deps.staging.stage(stagedAt, checked.bytes, { signal: AbortSignal.any([signal, lease.lost]) })
+        staged = deps.staging.stage(stagedAt, checked.bytes, {
+          bytes: upload.size,
+          sha256: Buffer.from(upload.oid, 'hex'),
+          signal: AbortSignal.any([signal, lease.lost]),
+        })
         // The bytes are known to be right before the disk has them: meanwhile the row that keeps them is written.
         await Promise.race([checked.ended, staged])
         await publish(deps, reception, staged, upload, kept ? beganAt + keptForMs : 0)

@@ -20,7 +20,16 @@ export interface OpenOptions {
   readonly signal?: AbortSignal
 }
 
-export interface PutOptions {
+/**
+ * What bytes on their way are known to be. A store over a network then passes them on as they come, and has them verified where it can:
+ * the call throws HubError `corrupt` when they are others. No store has to.
+ */
+export interface ExpectedBytes {
+  readonly bytes?: number
+  readonly sha256?: Uint8Array
+}
+
+export interface PutOptions extends ExpectedBytes {
   /** What is there already stays, and the new bytes may not even be asked for. */
   readonly ifAbsent?: boolean
   /** Gives up with the signal's reason, and leaves nothing behind. */
@@ -72,7 +81,7 @@ export interface Promote {
    * Takes bytes in under a staging key that is theirs alone, whole or not at all; how many they were. Their name need not outlive a power cut
    * before `promote`.
    */
-  stage(staging: BlobKey, bytes: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal }): Promise<number>
+  stage(staging: BlobKey, bytes: AsyncIterable<Uint8Array>, options?: ExpectedBytes & { readonly signal?: AbortSignal }): Promise<number>
   /**
    * Gives staged bytes their final key, for good. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
    * @throws HubError `not-found` when neither is there
@@ -94,10 +103,18 @@ export interface UploadedPart {
   readonly tag: string
 }
 
-/** One blob in parts that come in any order, several at once, and again. All of it throws HubError `not-found` for an upload that has ended. */
+/**
+ * One blob in parts that come in any order, several at once, and again. All of it throws HubError `not-found` for an upload that has ended.
+ * Every part but the last has 5 MiB at least: S3 puts no smaller ones together.
+ */
 export interface MultipartStore {
   begin(key: BlobKey): Promise<MultipartUpload>
-  part(upload: MultipartUpload, number: number, bytes: AsyncIterable<Uint8Array>, options?: { readonly signal?: AbortSignal }): Promise<UploadedPart>
+  part(
+    upload: MultipartUpload,
+    number: number,
+    bytes: AsyncIterable<Uint8Array>,
+    options?: ExpectedBytes & { readonly signal?: AbortSignal },
+  ): Promise<UploadedPart>
   /**
    * Puts the parts together, by their numbers.
    * @throws HubError `invalid` when there is none, or one that was not uploaded; the upload goes on then

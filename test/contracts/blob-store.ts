@@ -401,32 +401,39 @@ export function promoteContract(t: Test, openStore: OpenStore<BlobStore & Promot
   })
 }
 
-export function multipartContract(t: Test, openStore: OpenStore<BlobStore & MultipartStore>): void {
+/** @param leastPartBytes what every part but the last must have at least; shorter texts are filled up with dots */
+export function multipartContract(
+  t: Test,
+  openStore: OpenStore<BlobStore & MultipartStore>,
+  { leastPartBytes = 0 }: { readonly leastPartBytes?: number } = {},
+): void {
   const key = stagingKey('big')
+  const filled = (text: string): string => text.padEnd(leastPartBytes, '.')
 
   t.test('parts that come in any order, at once and again make one blob, by their numbers', async (t) => {
     const { store, contents } = await openStore()
     const upload = await store.begin(key)
     const [three, one, two] = await Promise.all([
       store.part(upload, 3, chunks('the', ' end')),
-      store.part(upload, 1, chunks('begin ')),
+      store.part(upload, 1, chunks(filled('begin '))),
       store.part(upload, 2, chunks('wrong')),
     ])
     t.match(three, { number: 3, bytes: 7 })
-    const again = await store.part(upload, 2, chunks('middle '))
+    const again = await store.part(upload, 2, chunks(filled('middle ')))
     t.not(again.tag, two.tag)
     t.equal(await store.stat(key), undefined, 'it is not there before it is whole')
-    t.match(await store.complete(upload, [three, one, again]), { key, bytes: 20 })
-    t.equal((await read(store, key)).toString(), 'begin middle the end')
+    t.match(await store.complete(upload, [three, one, again]), { key, bytes: Math.max(6, leastPartBytes) + Math.max(7, leastPartBytes) + 7 })
+    t.ok((await read(store, key)).equals(Buffer.from(`${filled('begin ')}${filled('middle ')}the end`)))
     t.same(await contents(), [key])
   })
 
   t.test('parts may be large, and numbers have gaps', async (t) => {
     const { store } = await openStore()
     const upload = await store.begin(key)
-    const content = noise(2_000_000)
-    const high = await store.part(upload, 10_000, chunks(content.subarray(1_500_000)))
-    const low = await store.part(upload, 7, chunks(content.subarray(0, 1_500_000)))
+    const content = noise(leastPartBytes + 2_000_000)
+    const cut = leastPartBytes + 1_500_000
+    const high = await store.part(upload, 10_000, chunks(content.subarray(cut)))
+    const low = await store.part(upload, 7, chunks(content.subarray(0, cut)))
     await store.complete(upload, [low, high])
     t.ok((await read(store, key)).equals(content))
   })

@@ -24,6 +24,8 @@ t.test('a room that imports what it must not know is reported', async (t) => {
     ['src/git-http/b.ts', "export { Client } from 'pg'", "'pg' import is restricted"],
     ['src/repos/a.ts', "export { fastify } from 'fastify'", "'fastify' import is restricted"],
     ['src/packs/b.ts', "export { Worker } from 'node:worker_threads'", "'node:worker_threads' import is restricted"],
+    ['src/storage/a.ts', "export { Client } from 'minio'", "'minio' import is restricted"],
+    ['src/packs/c.ts', "export { signV4 } from 'minio/dist/esm/signing.mjs'", "'minio/dist/esm/signing.mjs' import is restricted"],
     ['protocol/pack/a.ts', "export { readFileSync } from 'node:fs'", "'node:fs' import is restricted"],
     ['protocol/pack/b.ts', "export { HubError } from '../../src/errors.js'", "'../../src/errors.js' import is restricted"],
     ['lfs/a.ts', "export { x } from '../protocol/oid.js'", "'../protocol/oid.js' import is restricted"],
@@ -44,6 +46,7 @@ t.test('allowed imports between rooms are not reported', async (t) => {
     ['src/packs/a.ts', "export { a } from '../db/packs.js'\nexport { b } from '../../protocol/oid.js'\n"],
     ['src/git-http/a.ts', "export { a } from '../http/send-stream.js'\nexport { b } from 'fastify'\n"],
     ['src/db/a.ts', "export { Client } from 'pg'\n"],
+    ['src/storage/s3-a.ts', "export { Client } from 'minio'\nexport { signV4 } from 'minio/dist/esm/signing.mjs'\n"],
     ['protocol/pack/a.ts', "export { createHash } from 'node:crypto'\nexport { a } from '../oid.js'\nexport { b } from './delta.js'\n"],
   ])
   copyFileSync(join(projectRoot, 'oxlint.config.ts'), join(dir, 'oxlint.config.ts'))

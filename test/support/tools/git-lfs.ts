@@ -1,5 +1,5 @@
-import { join } from 'node:path'
-import { cachedFolder } from './cached-folder.js'
+import { dirname } from 'node:path'
+import { goProgram } from './go-install.js'
 import { findTool, runTool, type Found } from './run-tool.js'
 
 const newest = '3.8.1'
@@ -35,19 +35,10 @@ export async function findGitLfs(): Promise<readonly NamedGitLfs[]> {
 /** The program with which git-lfs checks servers, of the same release. */
 export function findLfsServerTest(): Promise<Found<string>> {
   const program = 'git-lfs-test-server-api'
-  return findTool(program, async () => {
-    const folder = await cachedFolder(`${program}-${newest}`, (folder) => goInstall(`${goModule}/t/${program}`, folder))
-    return join(folder, program)
-  })
+  return findTool(program, () => goProgram({ name: program, packagePath: `${goModule}/t/${program}`, version: `v${newest}` }))
 }
 
-const buildNewest = (): Promise<string> => cachedFolder(`git-lfs-${newest}`, (folder) => goInstall(goModule, folder))
-
-/** By the module proxy, checked against Go's own checksum database. */
-async function goInstall(packagePath: string, folder: string): Promise<void> {
-  const env = { ...(process.env as Record<string, string>), GOBIN: folder, GOFLAGS: '-buildvcs=false' }
-  await runTool('go', ['install', `${packagePath}@v${newest}`], { env })
-}
+const buildNewest = async (): Promise<string> => dirname(await goProgram({ name: 'git-lfs', packagePath: goModule, version: `v${newest}` }))
 
 async function describe(path: string): Promise<GitLfs> {
   const printed = await runTool('git-lfs', ['version'], { env: { ...(process.env as Record<string, string>), PATH: path } })
