@@ -144,8 +144,10 @@ export async function removeExpiredUpload(db: Queryable, id: string): Promise<bo
   return (await db.execute(sql`DELETE FROM lfs_upload WHERE id = ${id}::uuid AND expires_at <= now()`)) === 1
 }
 
-/** Those of the keys that a row names. */
+/** Those of the staging keys that a row names: as its key, or by its own id, under which a client puts bytes itself. */
 export async function findStagingKeys(db: Queryable, keys: readonly string[]): Promise<string[]> {
-  const rows = await db.query<{ key: string }>(sql`SELECT key FROM lfs_upload WHERE key = ANY (${keys}::text[])`)
+  const rows = await db.query<{ key: string }>(sql`
+    SELECT k.key FROM unnest(${keys}::text[]) AS k (key)
+    WHERE EXISTS (SELECT FROM lfs_upload u WHERE u.key = k.key) OR EXISTS (SELECT FROM lfs_upload u WHERE 'staging/' || u.id = k.key)`)
   return rows.map(({ key }) => key)
 }

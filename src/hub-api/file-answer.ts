@@ -4,6 +4,7 @@ import type { RepoState } from '../db/versions.js'
 import type { ByteRange } from '../http/byte-range.js'
 import { contentDisposition } from '../http/content-disposition.js'
 import { isShown, mediaType, plainText } from '../http/media-type.js'
+import { checkPreconditions } from '../http/preconditions.js'
 import { sendNamedBytes } from '../http/send-bytes.js'
 import type { FoundFile } from '../repos/repo-files.js'
 import { isTrue } from './query.js'
@@ -18,6 +19,8 @@ export interface FileContent {
   /** The bytes are those of a pointer, whatever the file is called. */
   readonly isPointerText?: boolean
   open(range: ByteRange): AsyncIterable<Uint8Array> | Promise<AsyncIterable<Uint8Array>>
+  /** Where the client gets them instead, for a while, without asking us again. */
+  elsewhere?(fileName: string): Promise<URL>
 }
 
 /** Nothing that a repository holds may act in the hub's name: no script, no request, no frame around it. */
@@ -41,8 +44,10 @@ function identityHeaders(repo: RepoState, { commit, isFixed }: FoundFile): Heade
   }
 }
 
-function contentHeaders(request: FastifyRequest, { path }: FoundFile, { size, pointer, isPointerText }: FileContent, etag: string): Headers {
-  const name = path.slice(path.lastIndexOf('/') + 1)
+const nameOf = ({ path }: FoundFile): string => path.slice(path.lastIndexOf('/') + 1)
+
+function contentHeaders(request: FastifyRequest, found: FoundFile, { size, pointer, isPointerText }: FileContent, etag: string): Headers {
+  const name = nameOf(found)
   const type = isPointerText ? plainText : mediaType(name)
   const isInline = isShown(type) && !isTrue(request.query, 'download')
   return {
@@ -59,6 +64,17 @@ export async function sendFile(
   { repo, found, content }: { readonly repo: RepoState; readonly found: FoundFile; readonly content: FileContent },
 ): Promise<FastifyReply> {
   const etag = `"${content.id}"`
+  if (content.elsewhere && checkPreconditions(request.headers, etag) === 'send') {
+    const { href } = await content.elsewhere(nameOf(found))
+    const { 'content-type': _type, 'content-disposition': _disposition, ...linked } = contentHeaders(request, found, content, etag)
+    return (
+      reply
+        .code(302)
+        // The link is good for this caller and this hour.
+        .headers({ ...identityHeaders(repo, found), ...linked, 'cache-control': 'private, no-store', location: href })
+        .send()
+    )
+  }
   const sent = await sendNamedBytes(request, reply, {
     etag,
     size: content.size,

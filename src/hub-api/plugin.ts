@@ -24,13 +24,13 @@ export interface HubApiOptions {
   /** Undefined: this hub collects nothing. */
   readonly collectGarbage?: CollectGarbage | undefined
   /** Undefined: this hub keeps none, and says so where one is asked for. */
-  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open'> | undefined
+  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
 }
 
 const notKept = async (): Promise<never> => {
   throw new HubError('not-implemented', 'this hub does not store large files yet')
 }
-const noLargeFiles: Pick<LargeFiles, 'find' | 'open'> = { find: notKept, open: notKept }
+const noLargeFiles: Pick<LargeFiles, 'find' | 'open' | 'direct'> = { find: notKept, open: notKept }
 
 /** The Hub's HTTP API, as its clients call it, and our own calls below `/api/cairn/`. */
 export const hubApi =

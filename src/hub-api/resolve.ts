@@ -11,21 +11,26 @@ import type { LinkedSizes } from './linked-sizes.js'
 
 export interface ResolveOptions {
   readonly repos: Repos
-  readonly largeFiles: Pick<LargeFiles, 'open'>
+  readonly largeFiles: Pick<LargeFiles, 'open' | 'direct'>
   readonly linkedSizes: LinkedSizes
 }
+
+/** A download that began goes on after it. */
+const linkLifetimeMs = 60 * 60_000
 
 /** `GET` and `HEAD …/resolve/{rev}/{path}`: the file itself; where a pointer stands for a large object, that object. */
 export function resolveRoutes(app: FastifyInstance, { repos, largeFiles, linkedSizes }: ResolveOptions): void {
   fileRoute(app, 'resolve', repos, async (request, reply, found) => {
     const { repo, clientGone } = repoContext(request)
     const { pointer } = found.file
+    const { direct } = largeFiles
     const content: FileContent = pointer
       ? {
           id: pointer.oid,
           size: await linkedSize(request, found, pointer),
           pointer,
           open: (range) => largeFiles.open(pointer.oid, { range, signal: clientGone }),
+          ...(direct ? { elsewhere: (fileName: string) => direct.downloadUrl(pointer.oid, { lifetimeMs: linkLifetimeMs, fileName }) } : {}),
         }
       : { id: found.file.blob, size: found.file.size, open: (range) => repos.readFile(repo, found.file, { range, signal: clientGone }) }
     return sendFile(request, reply, { repo, found, content })

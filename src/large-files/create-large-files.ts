@@ -2,10 +2,11 @@ import { findFlatKey, findLinkedObjects } from '../db/large-objects.js'
 import type { Database } from '../db/pool.js'
 import { HubError } from '../errors.js'
 import type { Keeper } from '../kept/keep.js'
-import type { BlobStore, Promote } from '../storage/blob-store.js'
+import type { BlobStore, Promote, SignedLinks } from '../storage/blob-store.js'
 import { parseBlobKey } from '../storage/keys.js'
 import { createRunningHash, type RunningHash } from './checked-bytes.js'
 import { createClaim, sizesOf } from './claim.js'
+import { createDirectTransfers } from './direct.js'
 import type { LargeFiles } from './large-files.js'
 import { createReceive } from './receive.js'
 import { createReleaseExpired, type ReleasedUploads } from './release-expired.js'
@@ -23,6 +24,8 @@ export interface LargeFilesOptions {
   /** Age from which staged bytes that no row names are removed. */
   readonly strayAfterMs?: number
   readonly newHash?: () => RunningHash
+  /** Clients send to the store and fetch from it themselves. Undefined: through the hub. */
+  readonly signedLinks?: SignedLinks | undefined
 }
 
 export interface LargeFilesService extends LargeFiles {
@@ -33,14 +36,16 @@ export interface LargeFilesService extends LargeFiles {
 const minute = 60_000
 
 export function createLargeFiles(options: LargeFilesOptions): LargeFilesService {
-  const { db, store, leaseMs = 15 * minute, strayAfterMs = 24 * 60 * minute, newHash = createRunningHash } = options
+  const { db, store, signedLinks, leaseMs = 15 * minute, strayAfterMs = 24 * 60 * minute, newHash = createRunningHash } = options
   const receiving = new Set<string>()
+  const receiveDependencies = { ...options, leaseMs, newHash, receiving }
   return {
     find: async (repoId, oids) => sizesOf(await findLinkedObjects(db, repoId, oids)),
     claim: createClaim(db),
     reserve: createReserve(options),
-    receive: createReceive({ ...options, leaseMs, newHash, receiving }),
-    releaseExpired: createReleaseExpired({ db, store, receiving, strayAfterMs }),
+    receive: createReceive(receiveDependencies),
+    releaseExpired: createReleaseExpired({ db, store, direct: signedLinks !== undefined, receiving, strayAfterMs }),
+    ...(signedLinks ? { direct: createDirectTransfers({ ...receiveDependencies, signedLinks }) } : {}),
 
     async open(oid, openOptions) {
       const key = await findFlatKey(db, oid)

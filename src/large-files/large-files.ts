@@ -25,6 +25,20 @@ export interface Upload extends LargeObject {
   readonly signal: AbortSignal
 }
 
+/** Large objects between clients and the store itself, for stores that sign links. */
+export interface DirectTransfers {
+  /** Where a client puts the bytes of an upload it was given room for. Undefined: they have to come through the hub. */
+  uploadUrl(object: LargeObject, uploadId: string, lifetimeMs: number): URL | undefined
+  /** Where a client gets an object. Whoever asks has found a link first. @throws HubError `corrupt` when it is not in the store */
+  downloadUrl(oid: LfsOid, options: { readonly lifetimeMs: number; readonly fileName?: string }): Promise<URL>
+  /**
+   * Reads what a client has put there, and publishes and links it when it is what was said. False: nothing is there. It goes on when the client
+   * leaves: reading takes as long as it takes, and who asks again hears of the same work.
+   * @throws HubError as `receive`
+   */
+  accept(upload: Omit<Upload, 'signal'>): Promise<boolean>
+}
+
 /**
  * Large objects, each stored once for all repositories, each readable only through a repository that links it.
  * An object exists once its bytes have been hashed and found to be what they were called.
@@ -50,4 +64,6 @@ export interface LargeFiles {
    * @throws HubError `corrupt` when they are not in the store
    */
   open(oid: LfsOid, options?: OpenOptions): Promise<AsyncIterable<Uint8Array>>
+  /** Undefined: all bytes pass through the hub. */
+  readonly direct?: DirectTransfers | undefined
 }

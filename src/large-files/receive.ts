@@ -38,39 +38,81 @@ const keptForMs = 60_000
  * whatever dies on the way leaves a row by which `releaseExpired` finds the rest.
  */
 export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] {
-  const { db, newHash, leaseMs, receiving } = deps
+  const { store, newHash, leaseMs } = deps
   return async (upload, bytes) => {
     const { signal } = upload
     signal.throwIfAborted()
     const id = randomUUID()
     const stagedAt = stagingKey(id)
     const reception: Reception = { ...upload, id, key: stagedAt, leaseMs }
-    receiving.add(id)
-    try {
-      const beganAt = performance.now()
-      const { reservationId, kept } = await begin(deps, reception, upload.uploadId)
-      const lease = holdLease(() => renewReception(db, id, leaseMs), leaseMs / 3)
-      let staged: Promise<unknown> = Promise.resolve()
+    // The bytes before the row: as long as that is there somebody will find them.
+    const undo = (): Promise<void> => store.delete(stagedAt)
+    await underReception(deps, { reception, upload, undo }, async (lost, keptUntil) => {
+      const checked = watched(checkedBytes(bytes, upload, newHash()))
+      const staged = deps.staging.stage(stagedAt, checked.bytes, {
+        bytes: upload.size,
+        sha256: Buffer.from(upload.oid, 'hex'),
+        signal: AbortSignal.any([signal, lost]),
+      })
       try {
-        const checked = watched(checkedBytes(bytes, upload, newHash()))
-        staged = deps.staging.stage(stagedAt, checked.bytes, {
-          bytes: upload.size,
-          sha256: Buffer.from(upload.oid, 'hex'),
-          signal: AbortSignal.any([signal, lease.lost]),
-        })
         // The bytes are known to be right before the disk has them: meanwhile the row that keeps them is written.
         await Promise.race([checked.ended, staged])
-        await publish(deps, reception, staged, upload, kept ? beganAt + keptForMs : 0)
+        await publish(deps, reception, staged, upload, keptUntil)
       } catch (error) {
         await staged.catch(() => undefined) // a file that comes after it was removed would stay
-        await undo(deps, reception, stagedAt, reservationId)
         throw error
-      } finally {
-        lease.end()
       }
+    })
+  }
+}
+
+/**
+ * The same for bytes that lie under their staging key already, once `check` has looked at them. When it fails they stay where they are.
+ * @throws whatever `check` throws, `busy`
+ */
+export async function publishStaged(
+  deps: ReceiveDependencies,
+  reception: Reception,
+  upload: Upload,
+  check: (stopped: AbortSignal) => Promise<void>,
+): Promise<void> {
+  await underReception(deps, { reception, upload, undo: async () => undefined }, async (lost, keptUntil) => {
+    await check(AbortSignal.any([upload.signal, lost]))
+    await publish(deps, reception, Promise.resolve(), upload, keptUntil)
+  })
+}
+
+/**
+ * Runs `work` under a row that says whose bytes these are, and that is renewed meanwhile. `lost`: somebody took the upload for dead. `keptUntil`:
+ * as `publish` takes it. When it throws, first `undo` runs and then the row goes again.
+ */
+async function underReception(
+  deps: ReceiveDependencies,
+  { reception, upload, undo }: { readonly reception: Reception; readonly upload: Upload; readonly undo: () => Promise<void> },
+  work: (lost: AbortSignal, keptUntil: number) => Promise<void>,
+): Promise<void> {
+  const { db, leaseMs, receiving } = deps
+  const { id } = reception
+  receiving.add(id)
+  try {
+    const beganAt = performance.now()
+    const { reservationId, kept } = await begin(deps, reception, upload.uploadId)
+    const lease = holdLease(() => renewReception(db, id, leaseMs), leaseMs / 3)
+    try {
+      await work(lease.lost, kept ? beganAt + keptForMs : 0)
+    } catch (error) {
+      try {
+        await undo()
+        await db.transaction((tx) => undoReception(tx, id, reservationId))
+      } catch {
+        // `releaseExpired` does it when the lease has run out. Why the upload failed says more than why this did.
+      }
+      throw error
     } finally {
-      receiving.delete(id)
+      lease.end()
     }
+  } finally {
+    receiving.delete(id)
   }
 }
 
@@ -130,16 +172,6 @@ async function publish(
     if (linked) return
   }
   throw new HubError('busy', `${key} was deleted each time it was kept`)
-}
-
-/** The bytes first: as long as their row is there somebody will find them. */
-async function undo({ db, store }: ReceiveDependencies, { id }: Reception, staging: BlobKey, reservationId: string | undefined): Promise<void> {
-  try {
-    await store.delete(staging)
-    await db.transaction((tx) => undoReception(tx, id, reservationId))
-  } catch {
-    // `releaseExpired` does it when the lease has run out. Why the upload failed says more than why this did.
-  }
 }
 
 /** The same bytes, and when all of them have been given out. Not heard of when they end otherwise. */

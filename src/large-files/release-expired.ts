@@ -1,7 +1,7 @@
 import type { Database } from '../db/pool.js'
 import { findStagingKeys, listExpiredUploads, removeExpiredUpload } from '../db/lfs-uploads.js'
 import type { BlobInfo, BlobStore } from '../storage/blob-store.js'
-import { parseBlobKey } from '../storage/keys.js'
+import { parseBlobKey, stagingKey } from '../storage/keys.js'
 
 /** What one run did. */
 export interface ReleasedUploads {
@@ -18,6 +18,8 @@ export interface ReleasedUploads {
 export interface ReleaseDependencies {
   readonly db: Database
   readonly store: BlobStore
+  /** Clients put bytes there themselves. */
+  readonly direct: boolean
   /** Ids of uploads that this process is receiving: however late, they are not taken for dead. */
   readonly receiving: ReadonlySet<string>
   /** Age from which staged bytes without a row are strays. Far longer than from the end of a store's work to its caller's next step. */
@@ -31,7 +33,7 @@ const firstId = '00000000-0000-0000-0000-000000000000'
  * Lets go of uploads that have expired, bytes first, then the row by which they are found. Should one be alive after all, its bytes are not
  * there when they are to be promoted: it fails, and can be sent again.
  */
-export function createReleaseExpired({ db, store, receiving, strayAfterMs }: ReleaseDependencies): () => Promise<ReleasedUploads> {
+export function createReleaseExpired({ db, store, direct, receiving, strayAfterMs }: ReleaseDependencies): () => Promise<ReleasedUploads> {
   return async () => {
     let uploads = 0
     let reserved = 0
@@ -41,7 +43,8 @@ export function createReleaseExpired({ db, store, receiving, strayAfterMs }: Rel
       for (const { id, key, reservedBytes } of rows) {
         if (receiving.has(id)) continue
         try {
-          if (key !== null) await store.delete(parseBlobKey(key))
+          // A client may have put bytes under a reservation's own id.
+          if (key !== null || direct) await store.delete(key === null ? stagingKey(id) : parseBlobKey(key))
           if (!(await removeExpiredUpload(db, id))) continue
           uploads += 1
           reserved += reservedBytes

@@ -38,10 +38,18 @@ export function createLfsStore({ largeFiles, links }: StoreDependencies, { repo,
         throw error
       }
     },
-    download: (object) => action('download', object, object.oid, downloadLifetimeMs),
-    upload: async (object, uploadId) => ({
-      upload: await action('upload', object, object.oid, uploadLifetimeMs, uploadId),
-      verify: await action('verify', object, 'verify', uploadLifetimeMs, uploadId),
-    }),
+    async download(object) {
+      const url = await largeFiles.direct?.downloadUrl(object.oid, { lifetimeMs: downloadLifetimeMs })
+      return url ? { href: url.href, expires_in: downloadLifetimeMs / 1000 } : action('download', object, object.oid, downloadLifetimeMs)
+    },
+    async upload(object, uploadId) {
+      const url = largeFiles.direct?.uploadUrl(object, uploadId, uploadLifetimeMs)
+      return {
+        upload: url
+          ? { href: url.href, expires_in: uploadLifetimeMs / 1000 }
+          : await action('upload', object, object.oid, uploadLifetimeMs, uploadId),
+        verify: await action('verify', object, 'verify', uploadLifetimeMs, uploadId),
+      }
+    },
   }
 }

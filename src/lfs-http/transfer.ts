@@ -64,10 +64,19 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
   })
 
   app.post(`${prefix}/objects/verify`, byLink('verify'), async (request, reply) => {
-    const { claims, repo } = linkContext(request)
+    const startedAt = performance.now()
+    const { claims, actor, repo } = linkContext(request)
     const { oid, size } = parseVerify(await readJson(request))
     if (oid !== claims.oid) throw new HubError('forbidden', 'this link is for another object')
-    const stored = (await largeFiles.find(repo.id, [oid])).get(oid)
+    let stored = (await largeFiles.find(repo.id, [oid])).get(oid)
+    if (stored === undefined && largeFiles.direct && actor.kind !== 'anonymous') {
+      const { uploadId } = claims
+      const accepted = await largeFiles.direct.accept({ oid, size: claims.size, uploadId, repoId: repo.id, actorId: actor.id })
+      if (accepted) {
+        stored = claims.size
+        logTransfer(request, 'large object accepted', { bytes: stored, ms: Math.round(performance.now() - startedAt) })
+      }
+    }
     if (stored === undefined) throw new HubError('not-found', 'the object has not arrived')
     if (stored !== size) throw new HubError('invalid', `the object has ${stored} bytes, not ${size}`)
     return sendJson(reply, {})

@@ -31,7 +31,7 @@ export interface AppServices {
   readonly repos: Repos
   readonly accounts: Accounts
   /** Undefined: this hub keeps none. */
-  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open'> | undefined
+  readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
   /** Undefined: nothing is collected. */
   readonly collectGarbage?: CollectGarbage | undefined
   /** Undefined: no git-lfs. */

@@ -158,15 +158,16 @@ export function steppingDatabase(db: Database): { readonly db: Database; pauseBe
       ...db,
       transaction: (work, options) =>
         db.transaction(async (tx) => {
+          // What is sent together goes one by one here: a pause comes after everything before it was done.
+          let before: Promise<unknown> = Promise.resolve()
+          const inTurn = <T>(text: string, run: () => Promise<T>): Promise<T> => {
+            const turn = before.then(() => pass(text)).then(run)
+            before = turn.catch(() => undefined)
+            return turn
+          }
           const result = await work({
-            query: async (statement) => {
-              await pass(statement.text)
-              return tx.query(statement)
-            },
-            execute: async (statement) => {
-              await pass(statement.text)
-              return tx.execute(statement)
-            },
+            query: (statement) => inTurn(statement.text, () => tx.query(statement)),
+            execute: (statement) => inTurn(statement.text, () => tx.execute(statement)),
           })
           await pass('COMMIT')
           return result
