@@ -28,6 +28,7 @@ import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
+import { HubError } from '../errors.js'
 import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
 import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
@@ -124,6 +125,8 @@ export async function createServices(config: Config, log: Log): Promise<Services
 
     // With an embedded database nobody else writes to it.
     const versions = config.databaseUrl === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
+    // A setting that has no effect yet must not pretend to have one.
+    if (config.s3) throw new HubError('config', 'CAIRN_S3_ENDPOINT is set, and this build still keeps blobs in the data directory')
     const store = createFilesystemBlobStore({ directory: join(config.dataDirectory, 'blobs') })
     const spool = openSpool({
       directory: config.spoolDirectory,
