@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path'
 import { HubError } from '../errors.js'
 import type { DatabaseAddress } from './database-url.js'
 import { freeBytes } from './free-bytes.js'
+import { readS3Settings, type S3Settings } from './s3-settings.js'
 import { settingsTable } from './settings-table.js'
 import { SettingsReader } from './settings-reader.js'
 
@@ -27,6 +28,10 @@ export interface Config {
   readonly directDatabase: DatabaseAddress | undefined
   /** Of the pool; a few more are taken for jobs and for what needs a session of its own. */
   readonly databaseConnections: number
+  /** Without one, blobs are files in the data directory. */
+  readonly s3: S3Settings | undefined
+  /** `direct`: clients get signed addresses of the S3 store. */
+  readonly transfer: 'proxy' | 'direct'
   readonly cacheDirectory: string
   readonly cacheBytes: number
   readonly spoolDirectory: string
@@ -79,6 +84,7 @@ export function loadConfig(env: Env): Config {
     "must be 'hf_' and at least 34 letters and digits: other tokens are dropped by clients",
   )
   const secretKey = read.matching('CAIRN_SECRET_KEY', /^.{32,1000}$/, 'must have at least 32 characters')
+  const s3 = readS3Settings(read)
   const config: Config = {
     host: read.matching('CAIRN_HOST', /^[A-Za-z0-9._:-]+$/, 'must be a host name or an address') ?? '127.0.0.1',
     port: read.integer('CAIRN_PORT', { from: 0, to: 65_535 }) ?? 8080,
@@ -91,6 +97,8 @@ export function loadConfig(env: Env): Config {
     database,
     directDatabase: read.database('DATABASE_DIRECT_URL'),
     databaseConnections: read.integer('CAIRN_DATABASE_CONNECTIONS', { from: 2, to: 1_000 }) ?? 20,
+    s3,
+    transfer: readTransfer(read),
     cacheDirectory: resolve(read.text('CAIRN_CACHE_DIR') ?? join(dataDirectory, 'cache')),
     cacheBytes: read.bytes('CAIRN_CACHE_BYTES') ?? 8 * GiB,
     spoolDirectory,
@@ -114,19 +122,20 @@ export function loadConfig(env: Env): Config {
       read.complain('CAIRN_DATABASE_CONNECTIONS', `may be ${maxEmbeddedConnections} at most with the embedded database`)
   }
   // What has no effect yet must not pretend to have one.
-  const transfer = read.text('CAIRN_TRANSFER')
-  if (transfer !== undefined && transfer !== 'proxy')
-    read.complain(
-      'CAIRN_TRANSFER',
-      transfer === 'direct' ? 'direct needs an S3 store, which this release cannot use yet' : "must be 'proxy' or 'direct'",
-    )
-  for (const { name } of settingsTable) {
-    if (name.startsWith('CAIRN_S3_') && read.text(name) !== undefined)
-      read.complain(name, 'S3 stores cannot be used yet: bytes are kept in the data directory')
-  }
   if (read.text('CAIRN_CONTENT_URL') !== undefined) read.complain('CAIRN_CONTENT_URL', 'this release serves no active content yet')
   if (read.complaints.length > 0) throw new HubError('config', complaintsText(read.complaints))
   return Object.freeze(config)
+}
+
+/** Whether an S3 store is asked for is what counts: what is wrong with it has been said. */
+function readTransfer(read: SettingsReader): 'proxy' | 'direct' {
+  const transfer = read.text('CAIRN_TRANSFER') ?? 'proxy'
+  if (transfer === 'direct' && read.text('CAIRN_S3_ENDPOINT') === undefined) {
+    read.complain('CAIRN_TRANSFER', "'direct' needs an S3 store: CAIRN_S3_ENDPOINT and what goes with it")
+  }
+  if (transfer === 'proxy' || transfer === 'direct') return transfer
+  read.complain('CAIRN_TRANSFER', "must be 'proxy' or 'direct'")
+  return 'proxy'
 }
 
 function complaintsText(complaints: readonly { readonly name: string; readonly says: string }[]): string {

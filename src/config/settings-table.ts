@@ -55,14 +55,16 @@ const settings = [
   {
     name: 'CAIRN_TRANSFER',
     byDefault: 'proxy',
-    says: '`proxy`: bytes pass through the hub; `direct`: signed addresses of the store (refused: needs S3)',
+    says: '`proxy`: bytes pass through the hub; `direct`: clients get signed addresses of the S3 store',
   },
-  { name: 'CAIRN_S3_ENDPOINT', byDefault: 'none', says: 'address of an S3 store (refused: not supported yet, as all of S3)' },
-  { name: 'CAIRN_S3_PUBLIC_ENDPOINT', byDefault: '`CAIRN_S3_ENDPOINT`', says: 'its address as clients see it' },
-  { name: 'CAIRN_S3_BUCKET', byDefault: 'none', says: 'bucket' },
+  { name: 'CAIRN_S3_ENDPOINT', byDefault: 'none', says: 'address of an S3 store that keeps the blobs; then a bucket and keys must be set too' },
+  { name: 'CAIRN_S3_PUBLIC_ENDPOINT', byDefault: '`CAIRN_S3_ENDPOINT`', says: 'its address as clients reach it' },
+  { name: 'CAIRN_S3_BUCKET', byDefault: 'none', says: 'bucket, which exists and is for this hub alone' },
   { name: 'CAIRN_S3_REGION', byDefault: 'us-east-1', says: 'region' },
   { name: 'CAIRN_S3_ACCESS_KEY', byDefault: 'none', says: 'access key' },
   { name: 'CAIRN_S3_SECRET_KEY', byDefault: 'none', says: 'secret key' },
+  { name: 'CAIRN_S3_ADDRESSING', byDefault: 'path', says: '`path`: the bucket begins the path; `host`: it begins the host name' },
+  { name: 'CAIRN_S3_CA_FILE', byDefault: 'none', says: 'PEM file of a private authority that signed its certificate, beside the usual ones' },
 ] as const satisfies readonly Setting[]
 
 export type SettingName = (typeof settings)[number]['name']

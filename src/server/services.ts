@@ -164,6 +164,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       staging: store,
       keeper,
       reservableBytes: () => hubStore.freeBytes(),
+      signedLinks: hubStore.signedLinks,
     })
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
     const repos = createRepos({

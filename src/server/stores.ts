@@ -1,13 +1,17 @@
 import { join } from 'node:path'
 import type { Config } from '../config/config.js'
 import { freeBytes } from '../config/free-bytes.js'
-import type { BlobStore, FilePut, LocalFiles, Promote } from '../storage/blob-store.js'
+import type { BlobStore, FilePut, LocalFiles, MultipartStore, Promote, SignedLinks } from '../storage/blob-store.js'
 import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
+import { createS3BlobStore } from '../storage/s3-blob-store.js'
 
 /** Where this hub's bytes are. */
 export interface HubStore {
-  readonly store: BlobStore & FilePut & Promote
-  readonly localFiles: LocalFiles
+  readonly store: BlobStore & FilePut & MultipartStore & Promote & Partial<SignedLinks>
+  /** Undefined: the bytes are somewhere else. */
+  readonly localFiles: LocalFiles | undefined
+  /** Undefined: clients are not sent to the store. */
+  readonly signedLinks: SignedLinks | undefined
   /** Every replica reaches it. */
   readonly shared: boolean
   /** For people. */
@@ -20,12 +24,27 @@ export interface HubStore {
 }
 
 /** The store that the settings name. Nothing is asked of it yet. */
-export function openStore(config: Config): HubStore {
+export function openStore(config: Pick<Config, 'dataDirectory' | 's3' | 'transfer'>): HubStore {
+  if (config.s3) {
+    const store = createS3BlobStore(config.s3)
+    return {
+      store,
+      localFiles: undefined,
+      signedLinks: config.transfer === 'direct' ? store : undefined,
+      shared: true,
+      name: `the bucket ${config.s3.bucket} at ${config.s3.endpoint}`,
+      // A store says that it is full when it is.
+      freeBytes: async () => Number.MAX_SAFE_INTEGER,
+      sweep: async () => undefined,
+      close: () => store.close(),
+    }
+  }
   const directory = join(config.dataDirectory, 'blobs')
   const store = createFilesystemBlobStore({ directory })
   return {
     store,
     localFiles: store,
+    signedLinks: undefined,
     shared: false,
     name: directory,
     freeBytes: async () => freeBytes(config.dataDirectory),

@@ -4,7 +4,6 @@ import type { BlobStore, FilePut, MultipartStore, MultipartUpload, Promote, Sign
 import { stagingKey } from './keys.js'
 import { checkPartNumber } from './parts.js'
 import { bufferBody } from './s3-body.js'
-import { failureOf } from './s3-errors.js'
 import { BufferBudget } from './s3-gather.js'
 import { createS3Multipart, createS3Parts } from './s3-multipart.js'
 import { createS3Objects, infoOf } from './s3-objects.js'
@@ -76,8 +75,8 @@ export function createS3BlobStore(options: S3BlobStoreOptions): S3BlobStore {
     ...createS3Multipart({ transport, objects, parts, budget, partBytes: limits.partBytes }),
 
     async ping() {
-      const answer = await transport.send({ method: 'HEAD', expect: [404] })
-      if (answer.status === 404) throw failureOf('HEAD the bucket', { status: 404, code: 'NoSuchBucket' })
+      // Not HEAD: only an answer with a body says why not.
+      await transport.send({ method: 'GET', query: { 'list-type': '2', 'max-keys': '1' } })
       if (written) return
       // Whether it can be written to changes with its settings, not from second to second.
       const key = stagingKey(`ping-${randomUUID()}`)

@@ -91,6 +91,7 @@ t.test('one error has every complaint, and no secret', async (t) => {
     DATABASE_URL: 'mysql://root:hunter2@db/x',
     CAIRN_PROT: '80',
     CAIRN_S3_BUCKET: 'models',
+    CAIRN_S3_SECRET_KEY: 'open sesame',
     CAIRN_TRANSFER: 'direct',
   })
   t.same(
@@ -103,15 +104,17 @@ t.test('one error has every complaint, and no secret', async (t) => {
       'DATABASE_URL',
       'CAIRN_ADMIN_TOKEN',
       'CAIRN_SECRET_KEY',
+      'CAIRN_S3_ENDPOINT',
+      'CAIRN_S3_ACCESS_KEY',
+      'CAIRN_S3_SECRET_KEY',
       'CAIRN_PORT',
       'CAIRN_PUBLIC_URL',
+      'CAIRN_TRANSFER',
       'CAIRN_SPOOL_BYTES',
       'CAIRN_WORKERS',
-      'CAIRN_TRANSFER',
-      'CAIRN_S3_BUCKET',
     ],
   )
-  for (const given of ['hunter2', 'letmein', 'tooShort']) t.notMatch(complaint, given)
+  for (const given of ['hunter2', 'letmein', 'tooShort', 'sesame']) t.notMatch(complaint, given)
 })
 
 t.test('each setting has its limits', async (t) => {
