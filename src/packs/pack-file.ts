@@ -15,6 +15,10 @@ export interface PackBytes {
 export interface HeldBytes extends PackBytes {
   hold(): void
   drop(): void
+  /** For a file that may be taken away while nobody needs it: who reads counts himself in, and out. */
+  pin(): void
+  /** Resolves when the caller keeps no file open any more: the last one out closes it until somebody reads again. */
+  unpin(): Promise<void>
 }
 
 /** Fetches a range from where there is no file. */
@@ -45,7 +49,7 @@ const directBytes = 4 * windowBytes
 /** A file read by range. */
 export interface GrowingFile {
   read(from: number, to: number): Promise<Uint8Array>
-  close(): void
+  close(): Promise<void>
 }
 
 interface Window {
@@ -102,7 +106,7 @@ export class PackFiles {
     this.#open.add(file)
     for (const oldest of this.#open) {
       if (this.#open.size <= this.#maxOpen) break
-      if (oldest.busy === 0) oldest.close()
+      if (oldest.busy === 0) void oldest.close()
     }
   }
 
@@ -138,28 +142,28 @@ class FileSlot implements GrowingFile {
       }
       return buffer
     } catch (error) {
-      this.close()
+      void this.close()
       throw error
     } finally {
       this.busy--
-      if (this.busy === 0 && this.#closing) this.close()
+      if (this.busy === 0 && this.#closing) void this.close()
     }
   }
 
-  #closing = false
+  #closing: PromiseWithResolvers<void> | undefined
 
-  /** Closes now, or after the last read under way. */
-  close(): void {
-    if (this.busy > 0) {
-      this.#closing = true
-      return
-    }
-    this.#closing = false
+  /** Closes now, or after the last read under way; resolves then. */
+  close(): Promise<void> {
+    if (this.busy > 0) return (this.#closing ??= Promise.withResolvers<void>()).promise
+    const closing = this.#closing
+    this.#closing = undefined
     this.#files.removeFile(this)
     const handle = this.#handle
     this.#handle = undefined
     // A file opened for reading has nothing to lose when closing fails.
-    handle?.then((opened) => opened.close()).catch(() => {})
+    const closed = handle ? handle.then((opened) => opened.close()).catch(() => {}) : Promise.resolve()
+    if (closing) void closed.then(closing.resolve)
+    return closed
   }
 }
 
@@ -173,6 +177,7 @@ class PackFile implements HeldBytes {
   readonly #onClosed: (() => void) | undefined
   #lastIndex = -2
   #holders = 1
+  #pins = 0
 
   constructor(files: PackFiles, { from, bytes, name, onClosed }: PackSource) {
     this.#files = files
@@ -191,8 +196,16 @@ class PackFile implements HeldBytes {
   drop(): void {
     if (--this.#holders > 0) return
     for (const window of [...this.#windows.values()]) this.forget(window)
-    this.#slot?.close()
+    void this.#slot?.close()
     this.#onClosed?.()
+  }
+
+  pin(): void {
+    this.#pins++
+  }
+
+  async unpin(): Promise<void> {
+    if (--this.#pins === 0) await this.#slot?.close()
   }
 
   read(from: number, to: number): Promise<Uint8Array> {

@@ -7,7 +7,8 @@ import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
 /** Where this hub's bytes are. */
 export interface HubStore {
   readonly store: BlobStore & FilePut & Promote
-  readonly localFiles: LocalFiles
+  /** Undefined: it is reached over a network. */
+  readonly localFiles: LocalFiles | undefined
   /** Every replica reaches it. */
   readonly shared: boolean
   /** For people. */
