@@ -10,11 +10,11 @@ export interface DataLock {
 const sqliteBusy = 5
 
 /**
- * Makes the data directory this process's own. The lock is a SQLite file held in an exclusive transaction: the kernel drops it with the
+ * Makes the data directory, or another folder of the hub that `setting` names, this process's own. The lock is a SQLite file held in an exclusive transaction: the kernel drops it with the
  * process, however that ends.
  * @throws HubError `config` when another hub has it, or the folder cannot be made or written
  */
-export function takeDataLock(dataDirectory: string): DataLock {
+export function takeDataLock(dataDirectory: string, setting = 'CAIRN_DATA'): DataLock {
   let database: DatabaseSync | undefined
   try {
     // Nobody looks in; the account that runs an embedded database for root must get through.
@@ -24,9 +24,13 @@ export function takeDataLock(dataDirectory: string): DataLock {
   } catch (cause) {
     database?.close()
     if ((cause as { errcode?: number }).errcode === sqliteBusy) {
-      throw new HubError('config', `another hub is using ${dataDirectory}: stop it first, or set CAIRN_DATA to another folder`, { cause })
+      throw new HubError('config', `another hub is using ${dataDirectory}: stop it first, or set ${setting} to another folder`, { cause })
     }
-    throw new HubError('config', `cannot use the data directory ${dataDirectory} (CAIRN_DATA)`, { cause })
+    throw new HubError(
+      'config',
+      setting === 'CAIRN_DATA' ? `cannot use the data directory ${dataDirectory} (CAIRN_DATA)` : `cannot use ${dataDirectory} (${setting})`,
+      { cause },
+    )
   }
   return {
     release: () => {

@@ -1,5 +1,5 @@
 import { answerPack } from '../../protocol/pack/writer.js'
-import type { AnswerCache, AnswerPack, Reaches, WorkOptions } from '../../protocol/ports.js'
+import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { AnswerMemory } from './answer-cache.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
@@ -34,12 +34,25 @@ export function createAnswers({ answerBytes, jobs = { answer: answerPack, reache
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
       const stored = findStoredAnswer(view, request)
       if (stored !== -1) return readStoredPack(view, stored, options)
-      return makeInTurn(turns, [`repository ${view.repoId}`, caller], maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime))
+      return makeHere(view, request, options, () =>
+        makeInTurn(turns, [`repository ${view.repoId}`, caller], maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
+      )
     },
     reaches: jobs.reaches,
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
   }
+}
+
+/** A clone goes through all packs: they are fetched together, and before its turn. Who has something already seldom needs all. */
+async function* makeHere(
+  view: Snapshot,
+  { haves }: PackRequest,
+  { slices }: WorkOptions,
+  make: () => AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  if (haves.length === 0) await view.fetchPacks(slices.signal)
+  yield* make()
 }
 
 /** A pack made in its turn, which lasts until its first byte: from then on it is the client who sets the pace. */

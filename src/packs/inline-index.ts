@@ -99,7 +99,7 @@ export class InlineReader {
   close(): void {
     for (const pack of this.#opened.values()) pack.drop()
     this.#opened.clear()
-    this.#file?.close()
+    void this.#file?.close()
     this.#file = undefined
   }
 }

@@ -15,6 +15,10 @@ export interface PackBytes {
 export interface HeldBytes extends PackBytes {
   hold(): void
   drop(): void
+  /** For a file that may be taken away while nobody needs it: who reads counts himself in, and out. */
+  pin(): void
+  /** Resolves when the caller keeps no file open any more: the last one out closes it until somebody reads again. */
+  unpin(): Promise<void>
 }
 
 /** Fetches a range from where there is no file. */
@@ -45,7 +49,7 @@ const directBytes = 4 * windowBytes
 /** A file read by range. */
 export interface GrowingFile {
   read(from: number, to: number): Promise<Uint8Array>
-  close(): void
+  close(): Promise<void>
 }
 
 interface Window {
@@ -147,12 +151,16 @@ class FileSlot implements GrowingFile {
   }
 
   #resting = false
-  #ended = false
+  #ended: PromiseWithResolvers<void> | undefined
 
-  /** For good: a read that goes on in steps may come once more, and must not leave the file open behind it. */
-  close(): void {
-    this.#ended = true
+  /**
+   * For good, after the last read under way; resolves then. A read that goes on in steps may come once more, and must not leave the file open
+   * behind it.
+   */
+  close(): Promise<void> {
+    this.#ended ??= Promise.withResolvers()
     this.rest()
+    return this.#ended.promise
   }
 
   /** Closes now, or after the last read under way. The next read opens it again. */
@@ -166,7 +174,9 @@ class FileSlot implements GrowingFile {
     const handle = this.#handle
     this.#handle = undefined
     // A file opened for reading has nothing to lose when closing fails.
-    handle?.then((opened) => opened.close()).catch(() => {})
+    const closed = handle ? handle.then((opened) => opened.close()).catch(() => {}) : Promise.resolve()
+    const ended = this.#ended
+    if (ended) void closed.then(ended.resolve)
   }
 }
 
@@ -180,6 +190,7 @@ class PackFile implements HeldBytes {
   readonly #onClosed: (() => void) | undefined
   #lastIndex = -2
   #holders = 1
+  #pins = 0
 
   constructor(files: PackFiles, { from, bytes, name, onClosed }: PackSource) {
     this.#files = files
@@ -198,8 +209,16 @@ class PackFile implements HeldBytes {
   drop(): void {
     if (--this.#holders > 0) return
     for (const window of [...this.#windows.values()]) this.forget(window)
-    this.#slot?.close()
+    void this.#slot?.close()
     this.#onClosed?.()
+  }
+
+  pin(): void {
+    this.#pins++
+  }
+
+  async unpin(): Promise<void> {
+    if (--this.#pins === 0) await this.#slot?.close()
   }
 
   read(from: number, to: number): Promise<Uint8Array> {

@@ -134,7 +134,7 @@ export class PackList {
       else allCredit = false
       packs.push(pack)
     })
-    const open = stored.map(({ pack, opened }): StoredPack => ({ ...opened, credit: pack.class < 2 }))
+    const open = stored.map(({ pack, opened }): StoredPack => ({ ...opened, file: opened.bytes, credit: pack.class < 2 }))
     const creditStored = open.filter((pack) => pack.credit).length
     return {
       packs,

@@ -6,10 +6,11 @@ import { ObjectTable } from '../../protocol/pack/object-table.js'
 import type { PackRow } from '../db/packs.js'
 import type { Database } from '../db/pool.js'
 import type { Keeper } from '../kept/keep.js'
-import type { BlobStore, FilePut, LocalFiles } from '../storage/blob-store.js'
-import { packKey, sidecarKey } from '../storage/keys.js'
+import type { BlobStore, FilePut } from '../storage/blob-store.js'
+import { sidecarKey } from '../storage/keys.js'
 import { ByteBudget } from './byte-budget.js'
 import { checkHere, type BeginCheck } from './check-pack.js'
+import type { LocalPacks } from './local-packs.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
@@ -36,7 +37,7 @@ export interface PacksOptions {
   readonly db: Database
   readonly store: BlobStore
   readonly files: FilePut
-  readonly localFiles: LocalFiles
+  readonly localPacks: LocalPacks
   readonly keeper: Keeper
   readonly spool: Spool
   /** Delta bases and windows of all ingests together, bytes. */
@@ -62,13 +63,14 @@ const defaultLimits: Omit<IndexLimits, 'cacheBytes'> = {
 const inlineMemoryBytes = 8 * 1024 * 1024
 
 export function createPacks(options: PacksOptions): Packs {
-  const { db, store, localFiles, spool, ingestBytes, tableBytes } = options
+  const { db, store, localPacks, spool, ingestBytes, tableBytes } = options
   const files = new PackFiles()
   const recent = new RecentTables(tableBytes / 8)
   const snapshots = new Snapshots({
     db,
     tableBytes,
-    openPack: (row) => openStoredPack(row, store, localFiles, files, recent),
+    openPack: (row) => openStoredPack(row, store, localPacks, files, recent),
+    leasing: localPacks.leasing,
     inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
   })
   const { checksAtOnce, maxCheckMs } = { ...workLimits, ...options.workLimits }
@@ -90,14 +92,14 @@ export function createPacks(options: PacksOptions): Packs {
 }
 
 /** A pack of the BlobStore with its table in shared memory, checked against its name. */
-async function openStoredPack(row: PackRow, store: BlobStore, localFiles: LocalFiles, files: PackFiles, recent: RecentTables): Promise<OpenedPack> {
+async function openStoredPack(row: PackRow, store: BlobStore, localPacks: LocalPacks, files: PackFiles, recent: RecentTables): Promise<OpenedPack> {
   const name = `pack ${row.sha256.toString('hex')}`
   const made = recent.find(row.tblSha256!)
   const table = made ? ObjectTable.openChecked(made) : ObjectTable.open(await readTable(row.tblSha256!, name, store))
   if (table.count !== row.objects || table.packBytes !== row.bytes || !row.sha256.equals(table.packSha256)) {
     throw new ProtocolError('corrupt', `${name}: its table is of another pack`)
   }
-  const path = localFiles.pathOf(packKey(row.sha256))
+  const path = localPacks.pathOf(row.sha256)
   return { table, path, bytes: files.open({ name, bytes: row.bytes, from: path }) }
 }
 

@@ -7,6 +7,7 @@ import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { PackBytes, PackFiles } from './pack-file.js'
 import { RefList } from './ref-list.js'
+import type { LeasedPack, PackFetch, SnapshotLeases } from './snapshot-leases.js'
 
 export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEpoch' | 'purgeEpoch'>
 
@@ -36,6 +37,15 @@ export interface Snapshot extends PackView {
   commitsFrom(prefix: string): readonly Oid[]
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
+  /** For that other thread. Undefined: all files are here for good. */
+  readonly fetch: PackFetch | undefined
+  /**
+   * Has all packs here that a walk may need, at once; else each comes when it is first read.
+   * @throws as `PackLeasing.lease`
+   */
+  fetchPacks(signal?: AbortSignal): Promise<void>
+  /** A whole pack as it comes from elsewhere; undefined: there is nothing to wait for, `read` it. */
+  streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined
 }
 
 /** A pack of the BlobStore, open. */
@@ -45,6 +55,8 @@ export interface StoredPack {
   readonly credit: boolean
   /** Null: only this thread can read it. */
   readonly path: string | null
+  /** On the thread that leases packs. */
+  readonly file?: LeasedPack['file']
 }
 
 /** All packs of one moment. Ordinals: stored packs in the order they are searched, then inline ones, oldest first. */
@@ -77,6 +89,8 @@ export interface SnapshotMessage {
     readonly credit: boolean
     readonly path: string | null
   }[]
+  /** Files are to be asked for before they are read. */
+  readonly leased: boolean
   readonly inline: Omit<InlineIndex, 'tables'>
   readonly numbers: Int32Array
   readonly ordinals: Int32Array
@@ -94,14 +108,16 @@ export class PackSetView implements PackView {
   readonly #set: PackSet
   readonly #reader: InlineReader
   readonly #release: () => void
+  readonly #fetch: PackFetch | undefined
   readonly #storedCount: number
   readonly #hit: InlineHit = { number: 0, row: 0 }
 
-  constructor(refs: RefTable, set: PackSet, reader: InlineReader, release: () => void) {
+  constructor(refs: RefTable, set: PackSet, reader: InlineReader, release: () => void, fetch?: PackFetch) {
     this.refs = refs
     this.#set = set
     this.#reader = reader
     this.#release = release
+    this.#fetch = fetch
     this.#storedCount = set.stored.length
     this.packCount = this.#storedCount + set.numbers.length
   }
@@ -180,7 +196,11 @@ export class PackSetView implements PackView {
   }
 
   read(pack: number, from: number, to: number): Promise<Uint8Array> {
-    if (pack < this.#storedCount) return this.#set.stored[pack]!.bytes.read(from, to)
+    if (pack < this.#storedCount) {
+      const { bytes } = this.#set.stored[pack]!
+      const coming = this.#fetch?.need(pack)
+      return coming ? coming.then(() => bytes.read(from, to)) : bytes.read(from, to)
+    }
     return this.#reader.read(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!, from, to)
   }
 
@@ -210,6 +230,8 @@ export interface SnapshotParts {
   readonly set: PackSet
   readonly reader: InlineReader
   readonly release: () => void
+  /** Where files can be taken away. The owner of the snapshot releases them. */
+  readonly leases?: SnapshotLeases | undefined
 }
 
 export class RepoSnapshot extends PackSetView implements Snapshot {
@@ -219,11 +241,28 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
   readonly #parts: SnapshotParts
 
   constructor(parts: SnapshotParts) {
-    super(parts.refs, parts.set, parts.reader, parts.release)
+    super(parts.refs, parts.set, parts.reader, parts.release, parts.leases)
     this.repoId = parts.repoId
     this.versions = parts.versions
     this.packs = parts.set.packs
     this.#parts = parts
+  }
+
+  get fetch(): PackFetch | undefined {
+    return this.#parts.leases
+  }
+
+  async fetchPacks(signal?: AbortSignal): Promise<void> {
+    const { set, leases } = this.#parts
+    await leases?.needAll(
+      [...set.stored.keys()].filter((pack) => set.packs[pack]!.class < 2),
+      signal,
+    )
+  }
+
+  streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined {
+    const { set, leases } = this.#parts
+    return pack < set.stored.length ? leases?.stream(pack, signal) : undefined
   }
 
   toMessage(): SnapshotMessage {
@@ -240,6 +279,7 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
         credit,
         path: file,
       })),
+      leased: this.#parts.leases !== undefined,
       inline: { slots, seed, segments: [...segments], places, path },
       numbers: set.numbers,
       ordinals: set.ordinals,
@@ -251,12 +291,14 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
 }
 
 export interface MessageOptions {
+  /** What the thread that leases packs is asked for before one is read. */
+  readonly fetch?: PackFetch | undefined
   /** Bytes of a pack that is not a file here. */
   readonly openRemote?: (sha256: Uint8Array) => PackBytes
 }
 
 /** The view that a message was made of, in whatever thread. Closes what it opened on `release`; the pins are the sender's. */
-export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, { openRemote }: MessageOptions = {}): PackView {
+export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, { openRemote, fetch }: MessageOptions = {}): PackView {
   const opened: { drop(): void }[] = []
   const stored = message.stored.map(({ sha256, table, packBytes, credit, path }): StoredPack => {
     const name = `pack ${Buffer.from(sha256).toString('hex')}`
@@ -271,8 +313,9 @@ export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, 
   const { numbers, ordinals, credit, creditStored, allCredit } = message
   const reader = new InlineReader(files)
   const set: PackSet = { packs: [], stored, inline: { ...message.inline, tables: [] }, numbers, ordinals, credit, creditStored, allCredit }
-  return new PackSetView(RefList.fromShared(message.refs), set, reader, () => {
+  const release = (): void => {
     for (const bytes of opened) bytes.drop()
     reader.close()
-  })
+  }
+  return new PackSetView(RefList.fromShared(message.refs), set, reader, release, fetch)
 }

@@ -4,14 +4,18 @@ import { listRefs } from '../db/refs.js'
 import { HubError } from '../errors.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import type { InlinePacksOptions } from './inline-packs.js'
+import type { PackLeasing } from './local-packs.js'
 import { PackList, type OpenedPack } from './pack-list.js'
 import { RefList } from './ref-list.js'
+import { SnapshotLeases } from './snapshot-leases.js'
 import { RepoSnapshot, type Snapshot, type SnapshotVersions } from './snapshot.js'
 
 export interface SnapshotsOptions {
   readonly db: Database
   /** Opens a pack of the BlobStore with its table. @throws ProtocolError `corrupt` */
   readonly openPack: (row: PackRow) => Promise<OpenedPack>
+  /** Undefined: the files of packs stay where they are. */
+  readonly leasing?: PackLeasing | undefined
   readonly inline: InlinePacksOptions
   /** Tables and inline packs of all repositories, bytes. What is in use is kept even beyond it. */
   readonly tableBytes: number
@@ -100,7 +104,10 @@ export class Snapshots {
   }
 
   #snapshot(entry: RepoEntry, { versions, refs, list }: Loaded): Snapshot {
+    const { leasing } = this.#options
     const held = list.holdSet()
+    const { packs, stored } = held.set
+    const leases = leasing && new SnapshotLeases(leasing, (pack) => ({ ...packs[pack]!, file: stored[pack]!.file! }))
     let released = false
     return new RepoSnapshot({
       repoId: entry.repoId,
@@ -108,9 +115,11 @@ export class Snapshots {
       refs,
       set: held.set,
       reader: list.reader,
+      leases,
       release: () => {
         if (released) return
         released = true
+        leases?.release()
         held.drop()
         this.#unpin(entry)
       },

@@ -40,6 +40,15 @@ function rootsOf(roots: Uint8Array): Oid[] {
 export async function* readStoredPack(view: Snapshot, ordinal: number, { slices, onProgress }: WorkOptions): AsyncGenerator<Uint8Array> {
   const { bytes, objects } = view.packs[ordinal]!
   onProgress?.({ title: 'Counting objects', done: objects, total: objects })
+  const stream = view.streamPack(ordinal, slices.signal)
+  if (stream) {
+    for await (const chunk of stream) {
+      yield chunk
+      const pause = slices.pause()
+      if (pause) await pause
+    }
+    return
+  }
   for (let at = 0; at < bytes; at += chunkBytes) {
     yield await view.read(ordinal, at, Math.min(bytes, at + chunkBytes))
     const pause = slices.pause()

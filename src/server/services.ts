@@ -32,6 +32,7 @@ import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
 import { claimStore } from './store-claim.js'
+import { openPackFiles } from './pack-files.js'
 import { openStore } from './stores.js'
 
 /** What a part of the hub may say: fields and a short phrase. */
@@ -135,12 +136,14 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })
     closers.push(() => claim.release())
     await hubStore.sweep()
+    const packFiles = await openPackFiles(config, hubStore)
+    closers.push(async () => packFiles.close())
     const spool = openSpool({
       directory: config.spoolDirectory,
       hubId: secrets.hubId,
       bootId: randomUUID(),
       maxBytes: config.spoolBytes,
-      maxPackBytes: config.maxPackBytes,
+      maxPackBytes: packFiles.maxPackBytes,
     })
     await spool.sweep()
     const workers = new PackWorkers({ size: config.workers })
@@ -150,8 +153,8 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       beginCheck: jobs.beginCheck,
       db,
       store,
-      files: store,
-      localFiles: hubStore.localFiles,
+      files: packFiles.files,
+      localPacks: packFiles.localPacks,
       keeper,
       spool,
       ingestBytes: config.ingestBytes,
@@ -205,7 +208,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
           largeFiles,
           slices,
           maxRefs,
-          maxPackBytes: config.maxPackBytes,
+          maxPackBytes: packFiles.maxPackBytes,
           maxBinaryBytes: config.maxBinaryBytes,
           spool: { directory: spool.directory, maxBytes: config.spoolBytes },
         }),

@@ -12,6 +12,7 @@ import { createHotVersions } from '../../src/db/hot-versions.js'
 import { createVersions, type RepoState, type Versions } from '../../src/db/versions.js'
 import { createKeeper } from '../../src/kept/keep.js'
 import { createAnswers } from '../../src/packs/answers.js'
+import { packsInStore } from '../../src/packs/local-packs.js'
 import { createPacks, type Packs, type PacksOptions } from '../../src/packs/packs.js'
 import { createSlices } from '../../src/packs/slices.js'
 import { openSpool, type Spool } from '../../src/packs/spool.js'
@@ -75,7 +76,7 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     db,
     store,
     files: store,
-    localFiles: store,
+    localPacks: packsInStore(store),
     keeper,
     spool,
     ingestBytes: 64 * 2 ** 20,

@@ -28,12 +28,13 @@ export type FromWorker =
   | { readonly kind: 'progress'; readonly progress: Progress }
   | { readonly kind: 'chunk'; readonly buffer: ArrayBuffer; readonly bytes: number }
   | { readonly kind: 'assist'; readonly job: Extract<Job, { kind: 'resolve' }> }
+  | { readonly kind: 'need'; readonly pack: number }
   | { readonly kind: 'done'; readonly result: JobResult }
   | { readonly kind: 'failed'; readonly error: ErrorMessage }
 
 /**
  * To a worker, about one job: a chunk was read and its buffer comes back; a pack has grown, or is all there with what it is checked against;
- * what another thread did for it; or look whether to stop.
+ * what another thread did for it; a pack of the snapshot is here to be read, or cannot be; or look whether to stop.
  */
 export type ToWorker =
   | { readonly kind: 'credit'; readonly buffer: ArrayBuffer }
@@ -41,6 +42,8 @@ export type ToWorker =
   | { readonly kind: 'arrived'; readonly spool: SpoolState; readonly snapshot: SnapshotMessage; readonly roomBytes: number }
   | { readonly kind: 'assisted'; readonly part: ResolvedPart }
   | { readonly kind: 'unassisted'; readonly error: ErrorMessage }
+  | { readonly kind: 'here'; readonly pack: number }
+  | { readonly kind: 'not-here'; readonly pack: number; readonly error: ErrorMessage }
   | { readonly kind: 'wake' }
 
 export type JobResult =

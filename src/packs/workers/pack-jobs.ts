@@ -1,9 +1,10 @@
-import type { AnswerPack, Reaches } from '../../../protocol/ports.js'
+import type { AnswerPack, PackView, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { BeginCheck } from '../check-pack.js'
 import type { FindPointers } from '../find-pointers.js'
 import type { IngestedPack } from '../ingest.js'
-import type { Snapshot } from '../snapshot.js'
+import type { PackFetch } from '../snapshot-leases.js'
+import type { Snapshot, SnapshotMessage } from '../snapshot.js'
 import type { Spool } from '../spool.js'
 import type { IndexedPack } from './messages.js'
 import type { PackWorkers } from './pool.js'
@@ -31,6 +32,7 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
           job.say({ kind: 'grew', length: told })
         },
         async finish(view) {
+          job.lend((view as Snapshot).fetch)
           job.say({ kind: 'arrived', spool: spooled.state(), snapshot: (view as Snapshot).toMessage(), roomBytes: spool.roomBytes })
           const { pack, spool: state } = await job.result()
           await spooled.adopt(state)
@@ -39,12 +41,25 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
         abandon: () => job.abandon(),
       }
     },
-    answer: (view, request, options) => workers.stream({ kind: 'enumerate', snapshot: (view as Snapshot).toMessage(), request }, options),
-    reaches: async (view, wants, haves, options) =>
-      (await workers.run({ kind: 'reach', snapshot: (view as Snapshot).toMessage(), wants, haves }, options)).reached,
-    findPointers: async (view, wants, options) =>
-      (await workers.run({ kind: 'pointers', snapshot: (view as Snapshot).toMessage(), wants }, options)).oids,
+    answer: (view, request, options) => {
+      const { snapshot, fetch } = lent(view)
+      return workers.stream({ kind: 'enumerate', snapshot, request }, options, fetch)
+    },
+    reaches: async (view, wants, haves, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'reach', snapshot, wants, haves }, options, fetch)).reached
+    },
+    findPointers: async (view, wants, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'pointers', snapshot, wants }, options, fetch)).oids
+    },
   }
+}
+
+/** What another thread needs of a snapshot that is held here meanwhile. */
+function lent(view: PackView): { readonly snapshot: SnapshotMessage; readonly fetch: PackFetch | undefined } {
+  const snapshot = view as Snapshot
+  return { snapshot: snapshot.toMessage(), fetch: snapshot.fetch }
 }
 
 function unpacked({ tbl, sha1, sha256, idx, rev, roots, externals, expected, ...rest }: IndexedPack): IngestedPack {

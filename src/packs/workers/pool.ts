@@ -2,6 +2,7 @@ import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { Progress, WorkOptions } from '../../../protocol/ports.js'
 import { HubError } from '../../errors.js'
+import type { PackFetch } from '../snapshot-leases.js'
 import { decodeError, encodeError } from './job-errors.js'
 import type { FromWorker, Job, JobResult, JobStart, ToWorker } from './messages.js'
 
@@ -12,6 +13,8 @@ export interface PackWorkersOptions {
 
 export interface OpenJob<K extends Job['kind']> {
   say(message: ToWorker): void
+  /** Fetches packs of the snapshot that the job was told of. */
+  lend(fetch: PackFetch | undefined): void
   /** @throws what the job throws */
   result(): Promise<Extract<JobResult, { kind: K }>>
   abandon(): void
@@ -41,11 +44,17 @@ export class PackWorkers {
   }
 
   /**
-   * Runs a job to its end.
+   * Runs a job to its end. `fetch` brings packs of its snapshot here.
    * @throws what the job throws; ProtocolError `cancelled` once `slices.signal` aborts; HubError `unavailable` when the thread dies
    */
-  async run<K extends Job['kind']>(job: Extract<Job, { kind: K }>, options: WorkOptions): Promise<Extract<JobResult, { kind: K }>> {
-    return this.open(job, options).result()
+  async run<K extends Job['kind']>(
+    job: Extract<Job, { kind: K }>,
+    options: WorkOptions,
+    fetch?: PackFetch,
+  ): Promise<Extract<JobResult, { kind: K }>> {
+    const opened = this.open(job, options)
+    opened.lend(fetch)
+    return opened.result()
   }
 
   /** The same for a job that is told more while it runs. To be ended by `result` or `abandon`. */
@@ -53,6 +62,7 @@ export class PackWorkers {
     const running = this.#start(job, options)
     return {
       say: (message) => running.say(message),
+      lend: (fetch) => running.lend(fetch),
       abandon: () => running.end(),
       async result() {
         try {
@@ -68,8 +78,9 @@ export class PackWorkers {
   }
 
   /** Chunks of a job that makes them. Each is valid until the next. */
-  async *stream(job: Extract<Job, { kind: 'enumerate' }>, options: WorkOptions): AsyncGenerator<Uint8Array> {
+  async *stream(job: Extract<Job, { kind: 'enumerate' }>, options: WorkOptions, fetch?: PackFetch): AsyncGenerator<Uint8Array> {
     const running = this.#start(job, options)
+    running.lend(fetch)
     try {
       for (let message = await running.next(); message.kind === 'chunk'; message = await running.next()) {
         yield new Uint8Array(message.buffer, 0, message.bytes)
@@ -138,6 +149,7 @@ class RunningJob {
   /** Aborts what others do for this job. */
   readonly #helpers = new AbortController()
   readonly #queue: JobMessage[] = []
+  #fetch: PackFetch | undefined
   #port: MessagePort | undefined
   #cancel: Int32Array | undefined
   #error: Error | undefined
@@ -157,6 +169,7 @@ class RunningJob {
     port.on('message', (message: FromWorker) => {
       if (message.kind === 'progress') this.#onProgress?.(message.progress)
       else if (message.kind === 'assist') void this.#help(message.job)
+      else if (message.kind === 'need') void this.#fetchPack(message.pack)
       else if (message.kind === 'failed') this.fail(decodeError(message.error))
       else {
         this.#queue.push(message)
@@ -181,6 +194,10 @@ class RunningJob {
 
   say(message: ToWorker): void {
     this.#port?.postMessage(message)
+  }
+
+  lend(fetch: PackFetch | undefined): void {
+    this.#fetch = fetch
   }
 
   giveBack(buffer: ArrayBuffer): void {
@@ -209,6 +226,17 @@ class RunningJob {
       answer = { kind: 'assisted', part: (await this.#assist(job, this.#helpers.signal)).part }
     } catch (error) {
       answer = { kind: 'unassisted', error: encodeError(error) }
+    }
+    this.#port?.postMessage(answer)
+  }
+
+  async #fetchPack(pack: number): Promise<void> {
+    let answer: ToWorker
+    try {
+      await this.#fetch?.need(pack)
+      answer = { kind: 'here', pack }
+    } catch (error) {
+      answer = { kind: 'not-here', pack, error: encodeError(error) }
     }
     this.#port?.postMessage(answer)
   }

@@ -9,9 +9,11 @@ import { reaches } from '../../../protocol/reachable.js'
 import { checkPack } from '../check-pack.js'
 import { findPointers } from '../find-pointers.js'
 import { PackFiles } from '../pack-file.js'
-import { snapshotFromMessage } from '../snapshot.js'
+import type { PackFetch } from '../snapshot-leases.js'
+import { snapshotFromMessage, type MessageOptions, type SnapshotMessage } from '../snapshot.js'
 import { resolvePart, type ResolvedPart } from '../ingest.js'
 import { SpooledPack, type SpoolState } from '../spool.js'
+import { AskedPacks } from './asked-packs.js'
 import { decodeError, encodeError } from './job-errors.js'
 import { chunkBytes, unreadChunks, type FromWorker, type IndexedPack, type Job, type JobResult, type JobStart, type ToWorker } from './messages.js'
 
@@ -37,7 +39,7 @@ async function runJob({ job, port, cancel }: JobStart): Promise<void> {
   const send = (message: FromWorker): void => port.postMessage(message)
   try {
     const options: WorkOptions = { slices: createJobSlices(cancel), onProgress: throttled((progress) => send({ kind: 'progress', progress })) }
-    send({ kind: 'done', result: await carryOut(job, options, port) })
+    send({ kind: 'done', result: await carryOut(job, options, port, new AskedPacks(port, cancel)) })
   } catch (error) {
     send({ kind: 'failed', error: encodeError(error) })
   } finally {
@@ -45,10 +47,10 @@ async function runJob({ job, port, cancel }: JobStart): Promise<void> {
   }
 }
 
-async function carryOut(job: Job, options: WorkOptions, port: MessagePort): Promise<JobResult> {
-  if (job.kind === 'index') return index(job, options, port)
+async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch: PackFetch): Promise<JobResult> {
+  if (job.kind === 'index') return index(job, options, port, fetch)
   if (job.kind === 'resolve') return resolve(job, options)
-  const view = snapshotFromMessage(job.snapshot, files)
+  const view = snapshotFromMessage(job.snapshot, files, fetchOf(job.snapshot, fetch))
   try {
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
@@ -59,10 +61,12 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort): Prom
   }
 }
 
+const fetchOf = ({ leased }: SnapshotMessage, fetch: PackFetch): MessageOptions => (leased ? { fetch } : {})
+
 /** Checks a pack that may still be arriving. Its owner removes the spool. */
-async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions, port: MessagePort): Promise<JobResult> {
+async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions, port: MessagePort, fetch: PackFetch): Promise<JobResult> {
   const spool = await SpooledPack.reopen(job.spool)
-  const arrival = new Arrival(spool, port, options.slices)
+  const arrival = new Arrival(spool, port, options.slices, fetch)
   try {
     const pack = await checkPack(spool, () => arrival.view(), job.limits, options, {
       grown: () => arrival.growth(),
@@ -90,14 +94,16 @@ class Arrival {
   readonly #spool: SpooledPack
   readonly #port: MessagePort
   readonly #slices: Slices
+  readonly #fetch: PackFetch
   #view: PackView | undefined
   #news = false
   #wake = (): void => {}
 
-  constructor(spool: SpooledPack, port: MessagePort, slices: Slices) {
+  constructor(spool: SpooledPack, port: MessagePort, slices: Slices, fetch: PackFetch) {
     this.#spool = spool
     this.#port = port
     this.#slices = slices
+    this.#fetch = fetch
     port.on('message', this.#onMessage)
   }
 
@@ -129,7 +135,7 @@ class Arrival {
     } else if (message.kind === 'arrived') {
       this.#spool.grow(message.spool.length, message.spool.sha256)
       this.#spool.allow(message.roomBytes)
-      this.#view = snapshotFromMessage(message.snapshot, files)
+      this.#view = snapshotFromMessage(message.snapshot, files, fetchOf(message.snapshot, this.#fetch))
     } else if (message.kind !== 'wake') {
       return
     }
