@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import { createTokenFor } from '../../../src/auth/accounts.js'
 import { sql } from '../../../src/db/sql.js'
@@ -23,4 +24,30 @@ t.test('two hubs with folders of their own share a database: what one of them or
 t.test('two hubs on one data folder: the second is refused, whatever its database', async (t) => {
   const one = await serveHub(t)
   await t.rejects(serveHub(t, { CAIRN_DATA: one.dataDirectory }), { code: 'config', message: /another hub is using/ })
+})
+
+t.test('a request that gets no connection in ten seconds is told to come again; those that hold them go on', async (t) => {
+  const hub = await serveHub(t, { CAIRN_DATABASE_CONNECTIONS: '2' })
+  const holder = await hub.db.direct()
+  await holder.execute(sql`BEGIN`)
+  await holder.execute(sql`LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE`)
+  const asked: Promise<{ readonly status: number; readonly retryAfter: string | null; readonly seconds: number }>[] = []
+  for (let i = 0; i < 4; i++) {
+    const started = performance.now()
+    const answer = hub.api('GET', '/api/whoami-v2')
+    asked.push(
+      answer.then(({ status, headers }) => ({ status, retryAfter: headers.get('retry-after'), seconds: (performance.now() - started) / 1000 })),
+    )
+    await delay(100) // or they share one statement
+  }
+  const late = await Promise.all(asked.slice(2))
+  for (const { status, retryAfter, seconds } of late) {
+    t.same([status, retryAfter], [503, '5'])
+    t.ok(seconds > 9 && seconds < 20, `after ${seconds} s`)
+  }
+  await holder.close()
+  t.same(
+    (await Promise.all(asked.slice(0, 2))).map(({ status }) => status),
+    [200, 200],
+  )
 })
