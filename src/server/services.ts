@@ -62,8 +62,8 @@ const statementTimeoutMs = 60_000
 const maxRefs = 100_000
 
 /**
- * The database, whichever it is, migrated, with nobody else at our data. The lock on the data directory is the one thing that keeps hubs apart:
- * embedded database, blobs and spool lie there, and a database outside may serve several hubs.
+ * The database, whichever it is, migrated, with nobody else at our data: embedded database and spool lie in the data directory, so its lock is
+ * taken first. Which hubs may share a database outside is decided by `claimStore`.
  * @throws HubError `config` when another hub has the data, or the database is none that can be used
  */
 export async function openGround(config: Config, log: Log): Promise<Ground> {

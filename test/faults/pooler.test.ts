@@ -58,8 +58,7 @@ t.test(`the pool asks nothing of a connection beyond a transaction (${found.tool
     { message: 'no' },
   )
   t.same(await db.query(sql`SELECT id FROM things`), [{ id: 1 }])
-  const [clean] = await Promise.all([admin.query(limits)])
-  t.same(clean, [{ statement: '2s', lock: '30s', idle: '1min' }])
+  t.same(await admin.query(limits), [{ statement: '2s', lock: '30s', idle: '1min' }])
   const sessions = await admin.query<{ n: number }>(
     sql`SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = 'postgres' AND application_name = 'cairn' AND pid <> pg_backend_pid()`,
   )

@@ -49,8 +49,7 @@ export async function startPgbouncer(t: Teardown, server: PostgresServer, { pool
   const nobody = isRoot ? Number(await runTool('id', ['-u', 'nobody'])) : 0
   if (isRoot) for (const path of [folder, users, settings]) chownSync(path, nobody, nobody)
   const asNobody = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const [program = '', ...args] = [...(isRoot ? asNobody : []), 'pgbouncer', settings]
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('env', [...(isRoot ? asNobody : []), 'pgbouncer', settings], { stdio: ['ignore', 'pipe', 'pipe'] })
   let printed = ''
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => {
