@@ -23,6 +23,8 @@ export interface NginxOptions {
   readonly program: string
   /** `host:port` that stand for hub-1 and hub-2. */
   readonly hubs: readonly [string, string]
+  /** By default any free one. */
+  readonly port?: number
   /** Of `deploy/nginx.conf`, to try it otherwise. */
   readonly change?: (site: string) => string
 }
@@ -54,14 +56,14 @@ export function findNginx(): Promise<Found<string>> {
 }
 
 /** `deploy/nginx.conf` on a free port, in an http block as it stands in the image, with other names for what is elsewhere. */
-export async function startNginx(t: Teardown, { program, hubs, change = (site) => site }: NginxOptions): Promise<Nginx> {
+export async function startNginx(t: Teardown, { program, hubs, port = 0, change = (site) => site }: NginxOptions): Promise<Nginx> {
   const folder = await mkdtemp(join(tmpdir(), 'cairn-nginx-'))
-  const port = await freePort()
+  const listenPort = port === 0 ? await freePort() : port
   const at = (name: string): string => join(folder, name)
   const site = [
     ['hub-1:8080', hubs[0]],
     ['hub-2:8080', hubs[1]],
-    ['listen 80;', `listen 127.0.0.1:${port};`],
+    ['listen 80;', `listen 127.0.0.1:${listenPort};`],
     ['/var/log/nginx/access.log', at('access.log')],
   ].reduce(
     (text, [from, to]) => {
@@ -92,7 +94,7 @@ ${temporary.map((name) => `  ${name}_temp_path ${at(name)};`).join('\n')}
     await exited
     await rm(folder, { recursive: true, force: true })
   })
-  const url = `http://127.0.0.1:${port}`
+  const url = `http://127.0.0.1:${listenPort}`
   const errorLog = () => readFile(at('error.log'), 'utf8')
   const deadline = performance.now() + startTimeoutMs
   while (
