@@ -33,6 +33,14 @@ export interface DirectConnection extends Queryable {
   close(): Promise<void>
 }
 
+export interface PoolUsage {
+  /** Open to the server, in use or not. */
+  readonly connections: number
+  readonly idle: number
+  /** Work that waits for a connection. */
+  readonly waiting: number
+}
+
 export interface Database extends Queryable {
   readonly connection: ConnectionOptions
   /**
@@ -40,6 +48,8 @@ export interface Database extends Queryable {
    * @throws CommitOutcomeUnknown when the connection died after COMMIT was sent
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
+  /** The pool as it is now. */
+  usage(): PoolUsage
   /** A connection outside the pool, for session locks. The caller closes it. */
   direct(): Promise<DirectConnection>
   close(): Promise<void>
@@ -206,6 +216,8 @@ export function openDatabase(options: DatabaseOptions): Database {
         client.release(broken)
       }
     },
+
+    usage: () => ({ connections: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
     async direct() {
       const client = new pg.Client(settings(options.directConnection ?? options.connection))
