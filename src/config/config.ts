@@ -19,6 +19,8 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   readonly adminToken: string | undefined
   readonly secretKey: string | undefined
+  /** Of who reads the metrics. */
+  readonly metricsToken: string | undefined
   readonly databaseUrl: string | undefined
   readonly databaseDirectUrl: string | undefined
   readonly cacheDirectory: string
@@ -80,6 +82,7 @@ export function loadConfig(env: Env): Config {
     trustedProxies: read.list('CAIRN_TRUSTED_PROXIES'),
     adminToken,
     secretKey,
+    metricsToken: read.matching('CAIRN_METRICS_TOKEN', /^[\x21-\x7e]{16,1000}$/, 'must have at least 16 characters, printable ASCII without spaces'),
     databaseUrl,
     databaseDirectUrl: read.url('DATABASE_DIRECT_URL', ['postgres:', 'postgresql:']),
     cacheDirectory: resolve(read.text('CAIRN_CACHE_DIR') ?? join(dataDirectory, 'cache')),

@@ -31,6 +31,11 @@ const settings = [
     byDefault: 'made, in `<data>/secret-key`',
     says: 'seals the signing keys; at least 32 characters. Needed with `DATABASE_URL`',
   },
+  {
+    name: 'CAIRN_METRICS_TOKEN',
+    byDefault: 'none',
+    says: 'who reads `/metrics` sends it as a bearer token; at least 16 characters. Without it only loopback may, and nobody once a public address or a trusted proxy is set',
+  },
   { name: 'DATABASE_URL', byDefault: 'an embedded PostgreSQL', says: 'a PostgreSQL (15 or newer) of yours, `postgresql://…`' },
   { name: 'DATABASE_DIRECT_URL', byDefault: '`DATABASE_URL`', says: 'beside a pooler: the server itself, for session locks' },
   { name: 'CAIRN_CACHE_DIR', byDefault: '`<data>/cache`', says: 'packs fetched from a remote store (no effect with blobs on disk)' },
