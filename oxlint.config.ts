@@ -26,6 +26,7 @@ const allRooms = [...Object.keys(rooms), 'server', 'cli', 'protocol', 'lfs']
 const packageDoors: Record<string, readonly string[]> = {
   pg: ['db'],
   pino: ['server'],
+  'prom-client': ['server'],
   minio: ['storage/s3-*.ts'],
   undici: ['storage/s3-*.ts'],
   'fast-xml-parser': ['storage/s3-*.ts'],

@@ -160,6 +160,8 @@ export interface FetchPort {
   readonly answer: AnswerPack
   readonly reaches: Reaches
   readonly cache?: AnswerCache
+  /** Told of a pack that `cache` had. */
+  readonly onKept?: () => void
   /** True when the caller may want this object: the visibility classes of docs/git-storage.md. `oid` is known to exist when `entry` is not -1. */
   mayWant(oid: Oid, entry: Entry): boolean
 }

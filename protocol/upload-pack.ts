@@ -199,6 +199,7 @@ async function* sendPack(
   const key = answerKey(request, common, maxBytes)
   const known = port.cache?.find(key)
   if (known) {
+    port.onKept?.()
     yield* gather(opening)
     yield known
     return

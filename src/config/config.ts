@@ -22,6 +22,8 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   readonly adminToken: string | undefined
   readonly secretKey: string | undefined
+  /** Of who reads the metrics. */
+  readonly metricsToken: string | undefined
   /** Undefined: the embedded one. */
   readonly database: DatabaseAddress | undefined
   /** Beside a pooler at `database`: the server itself. */
@@ -94,6 +96,7 @@ export function loadConfig(env: Env): Config {
     trustedProxies: read.list('CAIRN_TRUSTED_PROXIES'),
     adminToken,
     secretKey,
+    metricsToken: read.matching('CAIRN_METRICS_TOKEN', /^[\x21-\x7e]{16,1000}$/, 'must have at least 16 characters, printable ASCII without spaces'),
     database,
     directDatabase: read.database('DATABASE_DIRECT_URL'),
     databaseConnections: read.integer('CAIRN_DATABASE_CONNECTIONS', { from: 2, to: 1_000 }) ?? 20,

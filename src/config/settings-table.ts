@@ -31,6 +31,11 @@ const settings = [
     byDefault: 'made, in `<data>/secret-key`',
     says: 'seals the signing keys; at least 32 characters. Needed with `DATABASE_URL`',
   },
+  {
+    name: 'CAIRN_METRICS_TOKEN',
+    byDefault: 'none',
+    says: 'who reads `/metrics` sends it as a bearer token; at least 16 characters. Without it only loopback may, and nobody once a public address or a trusted proxy is set',
+  },
   { name: 'DATABASE_URL', byDefault: 'an embedded PostgreSQL', says: 'a PostgreSQL (15 to 18) of yours, `postgresql://…`; TLS by `?sslmode=…`' },
   {
     name: 'DATABASE_DIRECT_URL',

@@ -41,6 +41,14 @@ export interface DirectConnection extends Queryable {
   close(): Promise<void>
 }
 
+export interface PoolUsage {
+  /** Open to the server, in use or not. */
+  readonly connections: number
+  readonly idle: number
+  /** Work that waits for a connection. */
+  readonly waiting: number
+}
+
 export interface Database extends Queryable {
   readonly connection: ConnectionOptions
   /**
@@ -48,6 +56,8 @@ export interface Database extends Queryable {
    * @throws CommitOutcomeUnknown when the connection died after COMMIT was sent
    */
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
+  /** The pool as it is now. */
+  usage(): PoolUsage
   /** A connection outside the pool, for session locks. The caller closes it. */
   direct(): Promise<DirectConnection>
   close(): Promise<void>
@@ -210,6 +220,8 @@ export function openDatabase(options: DatabaseOptions): Database {
           throw error
         }
       }),
+
+    usage: () => ({ connections: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
     async direct() {
       const client = new pg.Client(clientOptions(options.directConnection ?? options.connection))

@@ -34,6 +34,12 @@ export function createBaseUrl({ publicUrl, allowedHosts }: BaseUrlOptions): (req
   }
 }
 
+/** Whether a Host header names this machine itself. */
+export function isLoopbackHost(host: string): boolean {
+  const hostname = hostnameOf(host)
+  return hostname !== undefined && isLoopback(hostname)
+}
+
 function hostnameOf(host: string): string | undefined {
   if (!/^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$/.test(host)) return undefined
   return host.replace(/:\d+$/, '').toLowerCase()

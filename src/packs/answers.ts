@@ -1,3 +1,4 @@
+import { ProtocolError } from '../../protocol/errors.js'
 import { answerPack } from '../../protocol/pack/writer.js'
 import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
@@ -8,12 +9,32 @@ import { startTimeLimit } from './time-limit.js'
 import { Turns, type TurnKeys } from './turns.js'
 import { workLimits, type WorkLimits } from './work-limits.js'
 
+/** Where a pack came from: it was kept, it is stored as it stands, it was made by a walk. */
+export const answerSources = ['kept', 'stored', 'walk'] as const
+export type AnswerSource = (typeof answerSources)[number]
+
+/** `left`: the client, before all of it was out. Of a kept pack, which goes out at once, only `sent` is known. */
+export const answerOutcomes = ['sent', 'left', 'failed'] as const
+export type AnswerOutcome = (typeof answerOutcomes)[number]
+
+export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
+
+export interface AnswersUsage {
+  /** Memory of the answers that are kept. */
+  readonly bytes: number
+  /** Fetches that wait for their turn to have a pack made. */
+  readonly waiting: number
+}
+
 export interface Answers {
   /** For who asks: a user, or the address of somebody unknown. */
   answerFor(caller: string): AnswerPack
   readonly reaches: Reaches
   /** Answers of the repository in this state that were given before. */
   cacheFor(view: Snapshot): AnswerCache
+  /** To be told of a pack that came out of it. */
+  readonly onKept: () => void
+  usage(): AnswersUsage
 }
 
 export interface AnswersOptions {
@@ -22,10 +43,17 @@ export interface AnswersOptions {
   /** Where packs are made; by default on this thread, in the caller's slices. */
   readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches }
   readonly limits?: Partial<WorkLimits>
+  /** Told of every pack that was an answer, once it is out or given up. */
+  readonly onAnswered?: OnAnswered
 }
 
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
-export function createAnswers({ answerBytes, jobs = { answer: answerPack, reaches }, limits = {} }: AnswersOptions): Answers {
+export function createAnswers({
+  answerBytes,
+  jobs = { answer: answerPack, reaches },
+  limits = {},
+  onAnswered = () => undefined,
+}: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
   const turns = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
@@ -33,14 +61,18 @@ export function createAnswers({ answerBytes, jobs = { answer: answerPack, reache
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
       const stored = findStoredAnswer(view, request)
-      if (stored !== -1) return readStoredPack(view, stored, options)
-      return makeHere(view, request, options, () =>
-        makeInTurn(turns, [`repository ${view.repoId}`, caller], maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
+      if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
+      const keys = [`repository ${view.repoId}`, caller]
+      const made = makeHere(view, request, options, () =>
+        makeInTurn(turns, keys, maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
       )
+      return watched(made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
+    onKept: () => onAnswered('kept', 'sent'),
+    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting }),
   }
 }
 
@@ -78,5 +110,19 @@ async function* makeInTurn(
   } finally {
     limit.end()
     leave()
+  }
+}
+
+/** The same chunks, and how they ended. */
+async function* watched(chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
+  let outcome: AnswerOutcome = 'left'
+  try {
+    yield* chunks
+    outcome = 'sent'
+  } catch (error) {
+    if (!(error instanceof ProtocolError && error.code === 'cancelled')) outcome = 'failed'
+    throw error
+  } finally {
+    onEnd(outcome)
   }
 }

@@ -23,12 +23,22 @@ import { stagePack, type StageRequest } from './stage.js'
 import { Turns } from './turns.js'
 import { workLimits, type WorkLimits } from './work-limits.js'
 
+export interface PacksUsage {
+  /** Memory of the checks under way, of `ingestBytes`. */
+  readonly ingestBytes: number
+  /** Memory of tables and inline packs, of `tableBytes`; those in use count even beyond it. */
+  readonly tableBytes: number
+  /** Packs that have arrived and wait for their turn to be checked. */
+  readonly checksWaiting: number
+}
+
 /** Git's bytes, by repository id: frozen views to read, and packs on their way in. */
 export interface Packs {
   /** @throws HubError `repo-not-found`, `unavailable` */
   openSnapshot(repoId: number, versions?: SnapshotVersions): Promise<Snapshot>
   /** `chunks` undefined: the push brings no pack. As `stagePack`. */
   stage(chunks: AsyncIterable<Uint8Array> | undefined, request: StageRequest): Promise<StagedRepoPack>
+  usage(): PacksUsage
   /** Lets go of what is kept open. */
   close(): void
 }
@@ -87,6 +97,7 @@ export function createPacks(options: PacksOptions): Packs {
   return {
     openSnapshot: (repoId, versions) => snapshots.open(repoId, versions),
     stage: (chunks, request) => stagePack(staging, chunks, request),
+    usage: () => ({ ingestBytes: staging.budget.usedBytes, tableBytes: snapshots.bytes, checksWaiting: staging.turns.waiting }),
     close: () => snapshots.close(),
   }
 }

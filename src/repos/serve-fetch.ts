@@ -16,6 +16,7 @@ export function createFetchPort(view: Snapshot, answers: Answers, caller: string
     answer: answers.answerFor(caller),
     reaches: answers.reaches,
     cache: answers.cacheFor(view),
+    onKept: answers.onKept,
     // Whatever a visible ref reaches lies in classes 0 and 1, and so does what was force-pushed away until gc:
     // no walk is needed, and a ref that moved between two requests does no harm.
     mayWant: (oid, entry) => entry !== -1 && (view.find(oidBytes(oid), 'credit') !== -1 || isNamed(oid)),

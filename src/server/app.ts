@@ -21,6 +21,9 @@ import type { Uploads } from '../repos/uploads.js'
 import { web } from '../web/plugin.js'
 import { registerAccessLog } from './access-log.js'
 import { health, type HealthChecks } from './health.js'
+import type { Metrics } from './metrics/metrics.js'
+import { metricsRoute } from './metrics/metrics-route.js'
+import { registerRequestMetrics } from './metrics/request-metrics.js'
 
 /** What the doors stand on. */
 export interface AppServices {
@@ -39,6 +42,8 @@ export interface AppServices {
   /** Undefined: no pages. */
   readonly pages?: { readonly sessions: Sessions; readonly formTokens: FormTokens; readonly uploads: Uploads } | undefined
   readonly health: HealthChecks
+  /** Undefined: nothing is counted. */
+  readonly metrics?: Metrics | undefined
 }
 
 export interface AppOptions {
@@ -46,6 +51,8 @@ export interface AppOptions {
   readonly allowedHosts: readonly string[]
   /** Addresses whose `X-Forwarded-*` are believed. */
   readonly trustedProxies: readonly string[]
+  /** Of who reads the metrics; undefined: who is on this machine. */
+  readonly metricsToken?: string | undefined
   readonly maxPackBytes: number
   readonly keepaliveMs?: number
   readonly headersTimeoutMs?: number
@@ -63,6 +70,7 @@ const maxParamLength = 8_192
 /** The hub: every door, one line each. */
 export function buildApp(services: AppServices, options: AppOptions): FastifyInstance {
   const { headersTimeoutMs = defaultHeadersTimeoutMs } = options
+  const { metrics } = services
   const app = fastify({
     ...(options.logger ? { loggerInstance: options.logger } : {}),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
@@ -74,11 +82,15 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
     exposeHeadRoutes: false,
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
     rewriteUrl: (raw) => localUrl(raw.url ?? '/', prefixOf(options.publicUrl)),
-    frameworkErrors: (error, request, reply) => void sendHubError(error, request, reply),
+    frameworkErrors(error, request, reply) {
+      metrics?.requests.watch(request, reply) // no hook runs for these
+      void sendHubError(error, request, reply)
+    },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
   })
   registerAnswerHeaders(app)
   registerAccessLog(app)
+  if (metrics) registerRequestMetrics(app, metrics.requests)
   refuseTwoHosts(app)
   registerRequestContext(app, {
     versions: services.versions,
@@ -92,6 +104,10 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   )
 
   void app.register(health(services.health))
+  if (metrics) {
+    const isFronted = options.publicUrl !== undefined || options.trustedProxies.length > 0
+    void app.register(metricsRoute({ metrics, token: options.metricsToken, isFronted }))
+  }
   void app.register(
     gitHttp({
       repos: services.repos,

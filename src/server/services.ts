@@ -30,6 +30,10 @@ import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
+import { watchLargeFiles } from './metrics/large-file-metrics.js'
+import { createMetrics } from './metrics/metrics.js'
+import { addUsage } from './metrics/usage-metrics.js'
+import { createWorkMetrics } from './metrics/work-metrics.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
 import { claimStore } from './store-claim.js'
 import { openPackFiles } from './pack-files.js'
@@ -146,43 +150,44 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       maxPackBytes: packFiles.maxPackBytes,
     })
     await spool.sweep()
+    const metrics = createMetrics()
+    metrics.addProcess()
+    const work = createWorkMetrics(metrics.instruments)
     const workers = new PackWorkers({ size: config.workers })
     const jobs = createPackJobs(workers, spool)
     const keeper = createKeeper({ db, store })
-    const packs = createPacks({
-      beginCheck: jobs.beginCheck,
-      db,
-      store,
-      files: packFiles.files,
-      localPacks: packFiles.localPacks,
-      keeper,
-      spool,
-      ingestBytes: config.ingestBytes,
-      tableBytes: config.tableBytes,
-      limits: { largeBlobBytes: config.maxBinaryBytes },
-    })
-    const largeFiles = createLargeFiles({
-      db,
-      store,
-      staging: store,
-      keeper,
-      reservableBytes: () => hubStore.freeBytes(),
-      signedLinks: hubStore.signedLinks,
-    })
+    const packs = work.watchPacks(
+      createPacks({
+        beginCheck: jobs.beginCheck,
+        db,
+        store,
+        files: packFiles.files,
+        localPacks: packFiles.localPacks,
+        keeper,
+        spool,
+        ingestBytes: config.ingestBytes,
+        tableBytes: config.tableBytes,
+        limits: { largeBlobBytes: config.maxBinaryBytes },
+      }),
+    )
+    const largeFiles = watchLargeFiles(
+      metrics.instruments,
+      createLargeFiles({
+        db,
+        store,
+        staging: store,
+        keeper,
+        reservableBytes: () => hubStore.freeBytes(),
+        signedLinks: hubStore.signedLinks,
+      }),
+    )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const repos = createRepos({
-      db,
-      packs,
-      versions,
-      answers: createAnswers({ answerBytes: config.answerBytes, jobs }),
-      slices,
-      maxRefs,
-      largeFiles,
-      maxBinaryBytes: config.maxBinaryBytes,
-    })
+    const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
+    const repos = work.watchRepos(createRepos({ db, packs, versions, answers, slices, maxRefs, largeFiles, maxBinaryBytes: config.maxBinaryBytes }))
     const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, slices, retentionMs: config.retentionMs, log })
-    const queue = createJobs({ connection: ground.directConnection, tasks: chores.tasks, schedule: chores.schedule, log })
+    const queue = createJobs({ connection: ground.directConnection, tasks: work.watchTasks(chores.tasks), schedule: chores.schedule, log })
     const keys = createKeyRing({ db, secretKey: secrets.secretKey })
+    addUsage(metrics.instruments, { config, maxConnections: config.databaseConnections, db, spool, packs, answers, workers })
 
     return {
       secrets,
@@ -223,6 +228,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         database: async () => void (await db.query(sql`SELECT 1`)),
         store: () => store.ping(),
       },
+      metrics,
       close: async () => {
         await queue.close()
         packs.close()

@@ -7,6 +7,7 @@ import type { ActorState, RepoPath, RepoState, Versions } from '../../src/db/ver
 import { HubError } from '../../src/errors.js'
 import type { Repos } from '../../src/repos/repos.js'
 import { buildApp, type AppOptions } from '../../src/server/app.js'
+import { createMetrics } from '../../src/server/metrics/metrics.js'
 import { createMemoryLfs } from './memory-lfs.js'
 
 /** Doors alone, over people and repositories that live in arrays. No git content: what a repository holds is tested elsewhere. */
@@ -161,6 +162,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       collectGarbage: async () => ({}),
       hubId: 'hub-1',
       health: { database: async () => undefined, store: async () => undefined },
+      metrics: createMetrics(),
     },
     { allowedHosts: [], trustedProxies: [], maxPackBytes: 1024 * 1024, ...options },
   )

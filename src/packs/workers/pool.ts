@@ -43,6 +43,14 @@ export class PackWorkers {
     return this.#threads.length
   }
 
+  /** Threads with at least one job, and the jobs of all of them: those beyond one a thread share theirs with others. */
+  get load(): { readonly busyThreads: number; readonly jobs: number } {
+    return {
+      busyThreads: this.#threads.filter(({ jobs }) => jobs.size > 0).length,
+      jobs: this.#threads.reduce((sum, { jobs }) => sum + jobs.size, 0),
+    }
+  }
+
   /**
    * Runs a job to its end. `fetch` brings packs of its snapshot here.
    * @throws what the job throws; ProtocolError `cancelled` once `slices.signal` aborts; HubError `unavailable` when the thread dies

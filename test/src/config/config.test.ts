@@ -53,6 +53,7 @@ t.test('values are read as people write them', async (t) => {
       CAIRN_INGEST_BYTES: '64MiB',
       CAIRN_TRANSFER: 'proxy',
       CAIRN_WORKERS: '7',
+      CAIRN_METRICS_TOKEN: 'measure-me-please',
       CAIRN_SPOOL_DIR: '',
       CAIRN_URL: 'http://somewhere.else',
       CAIRN_TOKEN: 'mine',
@@ -69,6 +70,7 @@ t.test('values are read as people write them', async (t) => {
       cacheBytes: 1048576,
       ingestBytes: 67108864,
       workers: 7,
+      metricsToken: 'measure-me-please',
     },
   )
   const outside = loadConfig({ DATABASE_URL: 'postgresql://u:p@db/x', CAIRN_ADMIN_TOKEN: token, CAIRN_SECRET_KEY: secret })
@@ -125,6 +127,8 @@ t.test('each setting has its limits', async (t) => {
     [{ CAIRN_INGEST_BYTES: '1' }, /CAIRN_INGEST_BYTES must be at least/],
     [{ CAIRN_CACHE_BYTES: '99999999 TiB' }, /CAIRN_CACHE_BYTES/],
     [{ CAIRN_HOST: 'a b' }, /CAIRN_HOST/],
+    [{ CAIRN_METRICS_TOKEN: 'fifteen-letters' }, /^the settings are wrong: CAIRN_METRICS_TOKEN must have at least 16 characters, [^-]*$/],
+    [{ CAIRN_METRICS_TOKEN: 'sixteen letters in words' }, /CAIRN_METRICS_TOKEN/],
     [{ CAIRN_PUBLIC_URL: 'http://u:p@hub' }, /CAIRN_PUBLIC_URL must have neither credentials nor a query/],
     [{ CAIRN_PUBLIC_URL: 'http://hub?x=1' }, /CAIRN_PUBLIC_URL/],
     [{ CAIRN_PUBLIC_URL: 'http://' }, /CAIRN_PUBLIC_URL is no address/],

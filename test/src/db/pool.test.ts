@@ -52,6 +52,17 @@ t.test('a failed statement that is swallowed does not pass for a commit', async 
   t.same(await db.query(sql`SELECT * FROM things WHERE id = 4`), [])
 })
 
+t.test('the pool says how much of it is in use', async (t) => {
+  const { connectionString } = db.connection as { connectionString: string }
+  const small = openDatabase({ connection: { connectionString }, maxConnections: 2, statementTimeoutMs: 60_000 })
+  t.teardown(() => small.close())
+  t.same(small.usage(), { connections: 0, idle: 0, waiting: 0 })
+  const work = [1, 2, 3].map(() => small.transaction((tx) => tx.query(sql`SELECT pg_sleep(0.2)`)))
+  t.same(small.usage(), { connections: 2, idle: 0, waiting: 1 })
+  await Promise.all(work)
+  t.same(small.usage(), { connections: 2, idle: 2, waiting: 0 })
+})
+
 t.test('a lock is waited for as long as said', async (t) => {
   const holder = await db.direct()
   await holder.execute(sql`BEGIN`)

@@ -133,14 +133,41 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
     answerBytes: 2 ** 20,
     jobs: { answer: never, reaches: async () => true },
     limits: { maxBuildMs: 40, buildsAtOnce: 1 },
+    onAnswered: (source, outcome) => told.push(`${source} ${outcome}`),
   })
+  const told: string[] = []
   const asked = request([oid], { ofsDelta: false })
   const take = async () => {
     for await (const _chunk of limited.answerFor('user 1')(view, asked, { slices: slices() })) continue
   }
   const [first, second] = [take(), take()]
+  t.equal(limited.usage().waiting, 1)
   await t.rejects(first, { code: 'too-large', message: /making the pack took more than 0.04 seconds/ })
   await t.rejects(second, { code: 'too-large' }, 'and had its own time, in its turn')
   t.equal(cancelled, false)
+  t.equal(limited.usage().waiting, 0)
+  t.same(told, ['walk failed', 'walk failed'])
+  view.release()
+})
+
+t.test('what answered is told, and whether all of it was taken', async (t) => {
+  const repo = await domain.makeRepo('told')
+  const oid = await work.commit({ told: 'so' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  const told: string[] = []
+  const telling = createAnswers({ answerBytes: 2 ** 20, onAnswered: (source, outcome) => told.push(`${source} ${outcome}`) })
+  const take = async (asked: ReturnType<typeof request>, signal?: AbortSignal) => {
+    for await (const _chunk of telling.answerFor('user 1')(view, asked, { slices: slices(signal) })) continue
+  }
+  const stored = request([oid])
+  const walk = request([oid], { ofsDelta: false })
+  await take(stored)
+  await take(walk)
+  for await (const _chunk of telling.answerFor('user 1')(view, stored, { slices: slices() })) break
+  for await (const _chunk of telling.answerFor('user 1')(view, walk, { slices: slices() })) break
+  await t.rejects(take(walk, AbortSignal.abort()), { code: 'cancelled' })
+  telling.onKept()
+  t.same(told, ['stored sent', 'walk sent', 'stored left', 'walk left', 'walk left', 'kept sent'])
   view.release()
 })

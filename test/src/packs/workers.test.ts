@@ -55,9 +55,15 @@ t.test('progress comes along', async (t) => {
 
 t.test('a reader that takes nothing holds up nobody, and is never more than a few chunks behind', async (t) => {
   const view = await domain.packs.openSnapshot(repo.id)
+  t.same(workers.load, { busyThreads: 0, jobs: 0 })
   const slow = opened(jobs.answer(view, request, { slices: slices() }))
   const first = await slow.next()
   t.equal(first.done, false)
+  const beside = opened(jobs.answer(view, request, { slices: slices() }))
+  await beside.next()
+  t.same(workers.load, { busyThreads: 1, jobs: 2 }, 'one thread does both')
+  await beside.return(undefined)
+  t.same(workers.load, { busyThreads: 1, jobs: 1 })
   const firstBytes = (first.value as Uint8Array).length
   const other = await collected(jobs.answer(view, request, { slices: slices() }))
   t.ok(other.length > 3 * 2 ** 20, 'the one thread served another meanwhile')

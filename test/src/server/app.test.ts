@@ -121,6 +121,8 @@ t.test('routes about namespaces and the hub', async (t) => {
     ['collect garbage', { method: 'POST', url: '/api/cairn/gc', payload: {} }, '401 401 403 403 403 403 403 200'],
     ['health', { url: '/healthz' }, '200 200 200 200 200 200 200 200'],
     ['ready', { url: '/readyz' }, '200 200 200 200 200 200 200 200'],
+    ['metrics, from this machine', { url: '/metrics' }, '200 200 200 200 200 200 200 200'],
+    ['metrics, from elsewhere', { url: '/metrics', remoteAddress: '192.0.2.7' }, '404 404 404 404 404 404 404 404'],
     ['nothing', { url: '/api/nothing' }, '404 404 404 404 404 404 404 404'],
   ]
   for (const [label, request, row] of table) t.equal(await statuses(request), row, label)

@@ -1,0 +1,42 @@
+import type { Config } from '../../config/config.js'
+import type { Database } from '../../db/pool.js'
+import type { Answers } from '../../packs/answers.js'
+import type { Packs } from '../../packs/packs.js'
+import type { Spool } from '../../packs/spool.js'
+import type { PackWorkers } from '../../packs/workers/pool.js'
+import type { Instruments } from './instruments.js'
+
+export interface Used {
+  readonly config: Pick<Config, 'spoolBytes' | 'ingestBytes' | 'tableBytes' | 'answerBytes' | 'workers'>
+  readonly maxConnections: number
+  readonly db: Pick<Database, 'usage'>
+  readonly spool: Pick<Spool, 'usedBytes'>
+  readonly packs: Pick<Packs, 'usage'>
+  readonly answers: Pick<Answers, 'usage'>
+  readonly workers: Pick<PackWorkers, 'load'>
+}
+
+/** How much of what is limited is in use, read when it is asked for. */
+export function addUsage({ gauge, gauges }: Instruments, { config, maxConnections, db, spool, packs, answers, workers }: Used): void {
+  const room = (name: string, what: string, limitBytes: number, read: () => number): void => {
+    gauge(`${name}_used_bytes`, `${what}: in use`, read)
+    gauge(`${name}_limit_bytes`, `${what}: how much there may be`, () => limitBytes)
+  }
+  room('spool', 'Disk for packs that are being checked', config.spoolBytes, () => spool.usedBytes)
+  room('ingest', 'Memory for checking packs', config.ingestBytes, () => packs.usage().ingestBytes)
+  room('table', 'Memory for object tables and small packs', config.tableBytes, () => packs.usage().tableBytes)
+  room('answer', 'Memory for answers that are kept', config.answerBytes, () => answers.usage().bytes)
+
+  gauge('worker_threads_busy', 'Worker threads that have work', () => workers.load.busyThreads)
+  gauge('worker_threads_limit', 'Worker threads there may be', () => config.workers)
+  gauge('worker_jobs', 'Jobs in worker threads; beyond one a thread they share it', () => workers.load.jobs)
+  gauges('turns_waiting', 'Work that waits because its repository or caller has all the threads it may', 'work', () => ({
+    check: packs.usage().checksWaiting,
+    build: answers.usage().waiting,
+  }))
+
+  gauge('database_connections', 'Open connections to the database', () => db.usage().connections)
+  gauge('database_connections_idle', 'Those of them that nobody uses', () => db.usage().idle)
+  gauge('database_connections_limit', 'How many there may be', () => maxConnections)
+  gauge('database_waiting', 'Work that waits for a connection to the database', () => db.usage().waiting)
+}
