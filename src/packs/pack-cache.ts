@@ -84,7 +84,7 @@ export class PackCache implements LocalPacks, PackLeasing {
 
   async *stream(pack: PackName, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
     if (!this.#hasRoomFor([pack])) {
-      yield* checked(pack, await this.#options.store.open(packKey(pack.sha256), signal ? { signal } : {}))
+      yield* this.#passBy(pack, signal)
       return
     }
     const [entry] = await this.#enter([pack], signal)
@@ -92,6 +92,14 @@ export class PackCache implements LocalPacks, PackLeasing {
       yield* entry!.follow(signal)
     } finally {
       this.#leave(entry!)
+    }
+  }
+
+  async *#passBy(pack: PackName, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
+    try {
+      yield* checked(pack, await this.#options.store.open(packKey(pack.sha256), signal ? { signal } : {}))
+    } catch (error) {
+      throw signal?.aborted ? left() : error
     }
   }
 
