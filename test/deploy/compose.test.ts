@@ -7,7 +7,8 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { parse } from 'yaml'
-import { closeBoundSeconds, notSettings, readAsHub, readDeploy } from '../support/deploy.js'
+import { loadConfig } from '../../src/config/config.js'
+import { closeBoundSeconds, notSettings, readDeploy } from '../support/deploy.js'
 import { freePort, projectRoot } from '../support/hub.js'
 import { goProgram } from '../support/tools/go-install.js'
 import { findTool, runTool } from '../support/tools/run-tool.js'
@@ -89,9 +90,10 @@ t.test('every setting is one, and the hub reads it', async (t) => {
   for (const [name, { environment = {} }] of Object.entries(services)) t.same(notSettings(Object.keys(environment)), [], name)
   const { nginx, 'hub-1': first, 'hub-2': second } = services
   t.same(first!.environment, second!.environment, 'replicas are the same')
-  const config = readAsHub(first!.environment!)
+  const config = loadConfig(first!.environment!)
   t.same(config.trustedProxies, [nginx!.networks.cairn.ipv4_address])
   t.equal(config.publicUrl, 'http://hub.example.com')
+  t.match(config.s3, { endpoint: 'http://minio:9000', publicEndpoint: 'http://minio:9000', bucket: 'cairn', region: 'us-east-1' })
   t.same([config.cacheDirectory, config.spoolDirectory], ['/data/cache', '/data/spool'])
   const limit = Number(/^(\d+)g$/.exec(first!.deploy.resources.limits.memory)![1]) * 2 ** 30
   t.ok(limit >= 2 * (config.ingestBytes + config.tableBytes + config.answerBytes), 'memory')

@@ -4,8 +4,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
-import { settingsTable } from '../../src/config/config.js'
-import { closeBoundSeconds, notSettings, readAsHub, readDeploy } from '../support/deploy.js'
+import { loadConfig, settingsTable } from '../../src/config/config.js'
+import { closeBoundSeconds, notSettings, readDeploy } from '../support/deploy.js'
 import { projectRoot } from '../support/hub.js'
 import { serveHub } from '../support/served-hub.js'
 import { cachedFolder } from '../support/tools/cached-folder.js'
@@ -120,13 +120,13 @@ async function render(t: Test, values: object, release = 'hub') {
 
 /** With what the secret would hold. */
 const withSecrets = (env: Readonly<Record<string, string | undefined>>) =>
-  readAsHub({
+  loadConfig({
     ...Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]]))),
-    // Refused until there is a store.
-    CAIRN_TRANSFER: 'proxy',
     DATABASE_URL: 'postgresql://db/cairn',
     CAIRN_ADMIN_TOKEN: `hf_${'a'.repeat(34)}`,
     CAIRN_SECRET_KEY: 's'.repeat(32),
+    CAIRN_S3_ACCESS_KEY: 'key',
+    CAIRN_S3_SECRET_KEY: 'secret',
   })
 
 for (const [what, values] of [
@@ -164,6 +164,8 @@ for (const [what, values] of [
       ]),
     )
     const config = withSecrets(env)
+    t.equal(config.s3?.endpoint, values.s3.endpoint)
+    t.equal(config.transfer, 'transfer' in values ? 'direct' : 'proxy')
     t.same([config.host, config.port], ['0.0.0.0', container.ports[0]!.containerPort])
     // A volume over its limit costs the pod: each holds what the hub allows itself. Pushes and forms have the spool's room each.
     const limit = (name: string) => Number(/^(\d+)Gi$/.exec(pod.volumes.find((volume) => volume.name === name)!.emptyDir.sizeLimit)![1]) * 2 ** 30
@@ -248,6 +250,13 @@ t.test('the values reach the places they are for', { skip }, async (t) => {
     [`${annotation}proxy-read-timeout`]: '3600',
     [`${annotation}proxy-send-timeout`]: '3600',
   })
+})
+
+t.test('the certificate of a private authority is where the hub looks for it', { skip }, async (t) => {
+  const { pod, container, env } = await render(t, { ...needed, s3: { ...needed.s3, caConfigMap: 'company-ca' } })
+  t.match(pod.volumes.at(-1), { name: 's3-ca', configMap: { name: 'company-ca', items: [{ key: 'ca.crt', path: 'ca.crt' }] } })
+  t.match(container.volumeMounts.at(-1), { name: 's3-ca', mountPath: '/etc/cairn/s3' })
+  t.equal(env['CAIRN_S3_CA_FILE'], '/etc/cairn/s3/ca.crt')
 })
 
 t.test('the probes are answered by a hub', { skip }, async (t) => {
