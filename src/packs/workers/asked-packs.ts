@@ -25,7 +25,8 @@ export class AskedPacks implements PackFetch {
     this.#listen()
     const asked = Promise.withResolvers<void>()
     this.#asked.set(pack, asked)
-    this.#port.postMessage({ kind: 'need', pack } satisfies FromWorker)
+    const question: FromWorker = { kind: 'need', pack }
+    this.#port.postMessage(question, [])
     return asked.promise
   }
 

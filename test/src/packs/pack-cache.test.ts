@@ -49,7 +49,11 @@ interface Opened {
   readonly reopen: (options?: Partial<PackCacheOptions>) => Promise<PackCache>
 }
 
-async function openCache(t: { testdir(): string }, options: Partial<PackCacheOptions> = {}, watched = watchStore(createMemoryBlobStore())): Promise<Opened> {
+async function openCache(
+  t: { testdir(): string },
+  options: Partial<PackCacheOptions> = {},
+  watched = watchStore(createMemoryBlobStore()),
+): Promise<Opened> {
   const directory = options.directory ?? join(t.testdir(), 'cache')
   const reopen = (more = {}) => PackCache.open({ directory, store: watched.store, maxBytes: 1_000_000, maxWaitMs: 5_000, ...options, ...more })
   return { cache: await reopen(), watched, directory, reopen }
@@ -193,7 +197,10 @@ t.test('a client that leaves has none of its other packs fetched', async (t) => 
   t.ok(await becomes(() => cache.usedBytes === 0))
   await sleep(50)
   t.equal(watched.opened.size, 4, 'only those that had begun')
-  t.same(await thereOf(cache, packs), Array.from({ length: 12 }, () => false))
+  t.same(
+    await thereOf(cache, packs),
+    Array.from({ length: 12 }, () => false),
+  )
 })
 
 const spoilings: readonly (readonly [string, WatchedStore['spoil'], RegExp])[] = [

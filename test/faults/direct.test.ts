@@ -1,0 +1,157 @@
+import { createHash, randomBytes } from 'node:crypto'
+import t from 'tap'
+import { parseDatabaseUrl } from '../../src/config/database-url.js'
+import { openDatabase } from '../../src/db/pool.js'
+import { sql } from '../../src/db/sql.js'
+import { createKeeper } from '../../src/kept/keep.js'
+import { createLargeFiles } from '../../src/large-files/create-large-files.js'
+import { createS3BlobStore } from '../../src/storage/s3-blob-store.js'
+import { findGitLfs } from '../support/tools/git-lfs.js'
+import { lfsPerson } from '../support/tools/lfs-person.js'
+import { replicasMissing, startReplicas } from '../support/replicas.js'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/* CAIRN_TRANSFER=direct: large files go between client and store, and the hub says where. */
+
+const missing = await replicasMissing()
+const gitLfs = (await findGitLfs())[0]!.found
+const skip = missing || gitLfs.missing
+const hubs = skip === false ? await startReplicas(t, { count: 2, env: { CAIRN_TRANSFER: 'direct' } }) : undefined
+const home = await mkdtemp(join(tmpdir(), 'cairn-direct-'))
+t.teardown(() => rm(home, { recursive: true, force: true }))
+
+interface Action {
+  readonly href: string
+}
+
+async function batch(repo: string, operation: 'upload' | 'download', oid: string, size: number): Promise<Readonly<Record<string, Action>>> {
+  const { status, body } = await hubs!.api('POST', `/${repo}.git/info/lfs/objects/batch`, { operation, objects: [{ oid, size }] })
+  if (status !== 200) throw new Error(`batch answered ${status}: ${JSON.stringify(body)}`)
+  return (body as { objects: [{ actions?: Readonly<Record<string, Action>> }] }).objects[0].actions ?? {}
+}
+
+const verify = (href: string, oid: string, size: number): Promise<Response> =>
+  fetch(href, { method: 'POST', body: JSON.stringify({ oid, size }), headers: { 'content-type': 'application/vnd.git-lfs+json' } })
+
+async function newRepo(name: string): Promise<string> {
+  await hubs!.api('POST', '/api/cairn/repos', { id: `admin/${name}`, empty: true })
+  return `admin/${name}`
+}
+
+const newObject = (size = 100_000) => {
+  const content = randomBytes(size)
+  return { content, size, oid: createHash('sha256').update(content).digest('hex') }
+}
+
+t.test('what was put into the store counts once the hub has read it back', { skip }, async (t) => {
+  const repo = await newRepo('sound')
+  const { content, oid, size } = newObject()
+  const actions = await batch(repo, 'upload', oid, size)
+  t.equal(new URL(actions['upload']!.href).origin, hubs!.s3.endpoint, 'the bytes do not come to us')
+  t.equal((await verify(actions['verify']!.href, oid, size)).status, 404, 'nothing is there yet')
+  t.equal((await fetch(actions['upload']!.href, { method: 'PUT', body: content })).status, 200)
+  t.same(await batch(repo, 'download', oid, size), {}, 'it is not readable before it was verified')
+  t.equal((await verify(actions['verify']!.href, oid, size)).status, 200)
+  t.equal((await verify(actions['verify']!.href, oid, size)).status, 200, 'once more is as well')
+  const { download } = await batch(repo, 'download', oid, size)
+  t.equal(new URL(download!.href).origin, hubs!.s3.endpoint)
+  t.ok(Buffer.from(await (await fetch(download!.href)).arrayBuffer()).equals(content))
+  const part = await fetch(download!.href, { headers: { range: 'bytes=10-19' } })
+  t.equal(part.status, 206)
+  t.ok(Buffer.from(await part.arrayBuffer()).equals(content.subarray(10, 20)))
+  t.same(await hubs!.s3.contents(hubs!.bucket).then((names) => names.filter((name) => name.startsWith('staging/'))), [], 'nothing stays behind')
+})
+
+t.test('bytes that are not the object are refused, and gone', { skip }, async (t) => {
+  const repo = await newRepo('wrong')
+  for (const [what, body] of [
+    ['other bytes', randomBytes(100_000)],
+    ['too few', randomBytes(10)],
+  ] as const) {
+    const { oid, size } = newObject()
+    const actions = await batch(repo, 'upload', oid, size)
+    await fetch(actions['upload']!.href, { method: 'PUT', body })
+    t.equal((await verify(actions['verify']!.href, oid, size)).status, 422, what)
+    t.same(await batch(repo, 'download', oid, size), {}, what)
+    t.equal((await verify(actions['verify']!.href, oid, size)).status, 404, `${what}: they are gone`)
+  }
+  t.same(
+    (await hubs!.s3.contents(hubs!.bucket)).filter((name) => name.startsWith('staging/')),
+    [],
+  )
+})
+
+t.test('an object that is put twice, and verified by two at once', { skip }, async (t) => {
+  const repo = await newRepo('twice')
+  const { content, oid, size } = newObject(3_000_000)
+  const actions = await batch(repo, 'upload', oid, size)
+  for (let i = 0; i < 2; i++) await fetch(actions['upload']!.href, { method: 'PUT', body: content })
+  const through = hubs!.replicas.map(({ url }) => actions['verify']!.href.replace(hubs!.url, url))
+  const statuses = await Promise.all([...through, ...through].map(async (href) => (await verify(href, oid, size)).status))
+  t.ok(statuses.includes(200), statuses.join(' '))
+  t.equal((await verify(actions['verify']!.href, oid, size)).status, 200)
+  const { download } = await batch(repo, 'download', oid, size)
+  t.ok(Buffer.from(await (await fetch(download!.href)).arrayBuffer()).equals(content))
+})
+
+t.test('an upload that nobody verifies goes with its reservation', { skip }, async (t) => {
+  const repo = await newRepo('forgotten')
+  const { content, oid, size } = newObject()
+  const actions = await batch(repo, 'upload', oid, size)
+  await fetch(actions['upload']!.href, { method: 'PUT', body: content })
+  const db = openDatabase({ connection: parseDatabaseUrl(hubs!.postgres.url()), maxConnections: 1, statementTimeoutMs: 10_000 })
+  t.teardown(() => db.close())
+  await db.execute(sql`UPDATE lfs_upload SET expires_at = now() - interval '1 minute' WHERE sha256 = decode(${oid}, 'hex')`)
+  const store = createS3BlobStore(hubs!.s3.account(hubs!.bucket))
+  t.teardown(() => store.close())
+  const largeFiles = createLargeFiles({
+    db,
+    store,
+    staging: store,
+    keeper: createKeeper({ db, store }),
+    reservableBytes: async () => 1_000_000_000,
+    signedLinks: store,
+  })
+  t.match(await largeFiles.releaseExpired(), { uploads: 1, failed: [] })
+  t.same(
+    (await hubs!.s3.contents(hubs!.bucket)).filter((name) => name.startsWith('staging/')),
+    [],
+  )
+})
+
+t.test('git-lfs pushes and clones; resolve leads to the store', { skip }, async (t) => {
+  const person = await lfsPerson(t, { hub: hubs!, gitLfs: gitLfs.tool!, name: 'admin' })
+  const repo = await newRepo('stock')
+  const work = join(home, 'stock')
+  await person.git(['init', '-q', work])
+  await person.git(['lfs', 'track', '*.bin'], work)
+  const { content, oid, size } = newObject(5_000_000)
+  await person.commit(work, { 'model.bin': content })
+  await person.git(['push', '-q', `${hubs!.url}/${repo}`, 'HEAD:main'], work)
+  const clone = join(home, 'stock-clone')
+  await person.git(['clone', '-q', `${hubs!.url}/${repo}`, clone])
+  t.ok((await readFile(join(clone, 'model.bin'))).equals(content))
+  for (const method of ['HEAD', 'GET']) {
+    const answer = await fetch(`${hubs!.url}/${repo}/resolve/main/model.bin`, {
+      method,
+      redirect: 'manual',
+      headers: { authorization: `Bearer ${hubs!.token}` },
+    })
+    t.equal(answer.status, 302, method)
+    t.equal(new URL(answer.headers.get('location')!).origin, hubs!.s3.endpoint)
+    t.equal(answer.headers.get('x-linked-etag'), `"${oid}"`)
+    t.equal(answer.headers.get('x-linked-size'), String(size))
+    t.match(answer.headers.get('x-repo-commit'), /^[0-9a-f]{40}$/)
+    t.equal(answer.headers.get('cache-control'), 'private, no-store')
+  }
+  const bytes = await fetch(`${hubs!.url}/${repo}/resolve/main/model.bin`, { headers: { authorization: `Bearer ${hubs!.token}` } })
+  t.equal(bytes.headers.get('content-disposition'), "attachment; filename*=UTF-8''model.bin")
+  t.ok(Buffer.from(await bytes.arrayBuffer()).equals(content))
+  const known = await fetch(`${hubs!.url}/${repo}/resolve/main/model.bin`, {
+    redirect: 'manual',
+    headers: { authorization: `Bearer ${hubs!.token}`, 'if-none-match': `"${oid}"` },
+  })
+  t.equal(known.status, 304)
+})
