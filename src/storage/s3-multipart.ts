@@ -33,7 +33,8 @@ const refused = ['InvalidPart', 'InvalidPartOrder', 'EntityTooSmall', 'Malformed
 export function createS3Parts(transport: S3Transport, objects: S3Objects, conditions: { honoured: boolean }): S3Parts {
   return {
     async begin(key, signal) {
-      const { text } = await transport.send({ method: 'POST', key, query: { uploads: '' }, once: true, signal })
+      // Sent twice it may leave an upload that nobody knows, which is the bucket's rule to end. Giving up would leave it as well.
+      const { text } = await transport.send({ method: 'POST', key, query: { uploads: '' }, signal })
       return { key, id: parseUploadId(text) }
     },
 

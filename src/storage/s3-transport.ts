@@ -11,8 +11,6 @@ import { findErrorCode } from './s3-xml.js'
 export interface S3Request extends RequestToSign {
   readonly body?: S3Body
   readonly signal?: AbortSignal | undefined
-  /** Sent again only where the store said that it did nothing: when it may have worked, twice is one too many. */
-  readonly once?: boolean
   /** The store works for long before it answers: copies, putting parts together. */
   readonly slow?: boolean
   /** Statuses and codes that the caller knows what to do with. */
@@ -116,7 +114,7 @@ export class S3Transport {
     request: S3Request,
     read: (response: Dispatcher.ResponseData, doubtful: boolean) => Promise<Answer>,
   ): Promise<Answer> {
-    const { signal, body, once = false, expect = [] } = request
+    const { signal, body, expect = [] } = request
     const name = nameOf(request)
     let doubtful = false
     for (let attempt = 1; ; attempt++) {
@@ -129,11 +127,10 @@ export class S3Transport {
       } catch (error) {
         signal?.throwIfAborted()
         if (source.error !== undefined) throw source.error
-        const unsent = wasNotSent(error)
-        if (last || (once && !unsent)) {
+        if (last) {
           throw error instanceof HubError ? error : new HubError('unavailable', `the store did not answer ${name}${codeOf(error)}`, { cause: error })
         }
-        doubtful ||= !unsent
+        doubtful ||= !wasNotSent(error)
         await this.pause(attempt, signal)
         continue
       }

@@ -1,4 +1,3 @@
-import type tap from 'tap'
 import { createS3BlobStore, type S3BlobStore, type S3BlobStoreOptions } from '../../src/storage/s3-blob-store.js'
 import type { OpenedStore } from '../contracts/blob-store.js'
 import type { S3Server } from './tools/s3-server.js'
@@ -18,5 +17,3 @@ export async function openS3Store(t: Teardown, server: S3Server, options: Partia
   t.teardown(() => store.close())
   return { store, bucket, contents: () => server.contents(bucket) }
 }
-
-export type Test = typeof tap
