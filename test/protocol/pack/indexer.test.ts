@@ -276,6 +276,11 @@ t.test('offsets from 2 GiB on go to the second table of an .idx', async (t) => {
     rowOfRank: Uint32Array.from([0, 1, 2, 3, 4], (rank) => rankOfRow.indexOf(rank)),
   })
   t.equal(idx.length, 8 + 1024 + 5 * 28 + 3 * 8 + 40)
+  // In the order of the oids, which is that of 2 GiB, the byte before it, 12, 4 GiB and 5, 1 TiB.
+  t.equal(
+    idx.subarray(8 + 1024 + 5 * 24, -40).toString('hex'),
+    ['80000000', '7fffffff', '0000000c', '80000001', '80000002', '0000000080000000', '0000000100000005', '0000010000000000'].join(''),
+  )
   const { stdout } = await git(['show-index'], { input: idx })
   const shown = offsets.map((offset, i) => `${offset} ${hexes(oids)[i]} (${['00000001', '00000002', '00000003', '00000004', 'ffffffff'][i]})`)
   t.same(
