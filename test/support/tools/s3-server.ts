@@ -20,6 +20,10 @@ export interface S3Server {
   makeBucket(): Promise<string>
   /** Everything in a bucket, uploads under way included, as the store itself lists it. */
   contents(bucket: string): Promise<readonly string[]>
+  /** SIGKILL, and waits for its end. */
+  kill(): Promise<void>
+  /** Again over the same folder. */
+  start(): Promise<void>
 }
 
 export interface S3ServerOptions {
@@ -54,13 +58,19 @@ export interface ServerProcess {
 export async function startS3Server(t: Teardown, { program, args, env, endpoint, ca }: ServerProcess): Promise<S3Server> {
   const folder = await mkdtemp(join(tmpdir(), 'cairn-s3-'))
   const output: Buffer[] = []
-  const child = spawn(program, args(folder), {
-    cwd: folder,
-    env: { PATH: process.env['PATH'], HOME: folder, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk))
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()))
+  let child: ChildProcess
+  let exited: Promise<void>
+  const run = (): void => {
+    const started = spawn(program, args(folder), {
+      cwd: folder,
+      env: { PATH: process.env['PATH'], HOME: folder, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk))
+    exited = new Promise<void>((resolve) => started.once('exit', () => resolve()).once('error', () => resolve()))
+    child = started
+  }
+  run()
   t.teardown(async () => {
     child.kill('SIGTERM')
     const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
@@ -71,7 +81,8 @@ export async function startS3Server(t: Teardown, { program, args, env, endpoint,
   const { hostname, port, protocol } = new URL(endpoint)
   const client = new Client({ endPoint: hostname, port: Number(port), useSSL: protocol === 'https:', accessKey, secretKey, region })
   if (ca !== undefined) client.setRequestOptions({ ca })
-  await untilReady(child, client, Number(port), () => Buffer.concat(output).toString('utf8'))
+  const ready = () => untilReady(child, client, Number(port), () => Buffer.concat(output).toString('utf8'))
+  await ready()
 
   let buckets = 0
   return {
@@ -87,6 +98,14 @@ export async function startS3Server(t: Teardown, { program, args, env, endpoint,
       for await (const { name } of client.listObjectsV2(bucket, '', true) as AsyncIterable<{ name: string }>) names.push(name)
       for await (const { key } of client.listIncompleteUploads(bucket, '', true) as AsyncIterable<{ key: string }>) names.push(`${key} (upload)`)
       return names
+    },
+    async kill() {
+      child.kill('SIGKILL')
+      await exited
+    },
+    async start() {
+      run()
+      await ready()
     },
   }
 }
