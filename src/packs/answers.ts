@@ -83,7 +83,8 @@ async function* makeHere(
   { slices }: WorkOptions,
   make: () => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  if (haves.length === 0) await view.fetchPacks(slices.signal)
+  const coming = haves.length === 0 && view.fetchPacks(slices.signal)
+  if (coming) await coming
   yield* make()
 }
 

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ProtocolError } from '../../protocol/errors.js'
 import { HubError } from '../errors.js'
 import type { BlobInfo, BlobStore, FilePut } from '../storage/blob-store.js'
 import { listFiles } from '../storage/list-files.js'
 import { packKey } from '../storage/keys.js'
 import { CachedPack, checked } from './cached-pack.js'
 import type { LocalPacks, PackLease, PackLeasing, PackName } from './local-packs.js'
+import { clientLeft, RoomQueue, untilClientLeft } from './room-queue.js'
 
 export interface PackCacheOptions {
   /** This process's alone, made when it is missing. */
@@ -21,12 +21,8 @@ export interface PackCacheOptions {
 
 /** Files of one lease that are brought here at the same time. */
 const fetchesAtOnce = 4
-
-interface Waiter {
-  readonly packs: readonly PackName[]
-  readonly enter: (entries: readonly CachedPack[]) => void
-  readonly refuse: (error: Error) => void
-}
+/** What others have left behind is removed in this time, as a rule. */
+const evictionMs = 1_000
 
 /**
  * Packs of a store without files, kept as files while there is room: `packs/aa/<sha256>.pack` below the folder, as in the store, and `tmp/`.
@@ -41,7 +37,7 @@ export class PackCache implements LocalPacks, PackLeasing {
   readonly #maxWaitMs: number
   /** By SHA-256 in hex, least recently used first. */
   readonly #entries = new Map<string, CachedPack>()
-  readonly #waiters: Waiter[] = []
+  readonly #queue = new RoomQueue((packs: readonly PackName[]) => this.#tryEnter(packs))
   #used = 0
 
   private constructor(options: PackCacheOptions) {
@@ -74,7 +70,7 @@ export class PackCache implements LocalPacks, PackLeasing {
       for (const entry of entries) this.#leave(entry)
     }
     try {
-      await untilAborted(readyAll(entries), signal)
+      await untilClientLeft(readyAll(entries), signal)
       return { release }
     } catch (error) {
       release()
@@ -83,15 +79,15 @@ export class PackCache implements LocalPacks, PackLeasing {
   }
 
   async *stream(pack: PackName, signal?: AbortSignal): AsyncGenerator<Uint8Array> {
-    if (!this.#hasRoomFor([pack])) {
+    const entry = await this.#enterSoon(pack, signal)
+    if (!entry) {
       yield* this.#passBy(pack, signal)
       return
     }
-    const [entry] = await this.#enter([pack], signal)
     try {
-      yield* entry!.follow(signal)
+      yield* entry.follow(signal)
     } finally {
-      this.#leave(entry!)
+      this.#leave(entry)
     }
   }
 
@@ -99,7 +95,7 @@ export class PackCache implements LocalPacks, PackLeasing {
     try {
       yield* checked(pack, await this.#options.store.open(packKey(pack.sha256), signal ? { signal } : {}))
     } catch (error) {
-      throw signal?.aborted ? left() : error
+      throw signal?.aborted ? clientLeft() : error
     }
   }
 
@@ -129,12 +125,12 @@ export class PackCache implements LocalPacks, PackLeasing {
 
   async #adopt(name: string, sha256: Uint8Array): Promise<void> {
     const pack = { sha256, bytes: (await stat(name)).size }
-    if (this.#entries.has(hexOf(sha256)) || !this.#hasRoomFor([pack])) return rm(name, { force: true })
-    const [entry] = await this.#enter([pack], undefined)
+    const entry = this.#entries.has(hexOf(sha256)) ? undefined : await this.#enterSoon(pack, undefined)
+    if (!entry) return rm(name, { force: true })
     try {
-      await entry!.adopt(name)
+      await entry.adopt(name)
     } finally {
-      this.#leave(entry!)
+      this.#leave(entry)
     }
   }
 
@@ -176,53 +172,31 @@ export class PackCache implements LocalPacks, PackLeasing {
   }
 
   /** Waits for room, in order of arrival, and counts the caller in. */
-  async #enter(packs: readonly PackName[], signal: AbortSignal | undefined): Promise<readonly CachedPack[]> {
-    if (signal?.aborted) throw left()
+  async #enter(packs: readonly PackName[], signal: AbortSignal | undefined, maxWaitMs = this.#maxWaitMs): Promise<readonly CachedPack[]> {
+    if (signal?.aborted) throw clientLeft()
     const wanted = packs.reduce((sum, { bytes }) => sum + bytes, 0)
     if (wanted > this.#options.maxBytes)
       throw new HubError(
         'storage-full',
         `packs of ${wanted} bytes are needed at once, over the ${this.#options.maxBytes} of the cache (CAIRN_CACHE_BYTES)`,
       )
-    const here = (this.#waiters.length === 0 || this.#missingOf(packs) === 0) && this.#tryEnter(packs)
-    if (here) return here
-    const { promise, resolve, reject } = Promise.withResolvers<readonly CachedPack[]>()
-    const waiter: Waiter = { packs, enter: resolve, refuse: reject }
-    const refuse = (error: Error): void => {
-      const at = this.#waiters.indexOf(waiter)
-      if (at === -1) return
-      this.#waiters.splice(at, 1)
-      reject(error)
-      this.#admit()
-    }
-    const onAbort = (): void => refuse(left())
-    const timer = setTimeout(() => refuse(this.#full(wanted)), this.#maxWaitMs)
-    signal?.addEventListener('abort', onAbort, { once: true })
-    this.#waiters.push(waiter)
+    const here = (this.#queue.isEmpty || this.#missingOf(packs) === 0) && this.#tryEnter(packs)
+    return here || this.#queue.wait(packs, { signal, maxWaitMs, tooLate: () => this.#full(wanted) })
+  }
+
+  /** For who can do without: undefined when there is no room, or others wait for it. */
+  async #enterSoon(pack: PackName, signal: AbortSignal | undefined): Promise<CachedPack | undefined> {
+    if (this.#missingOf([pack]) > 0 && !(this.#queue.isEmpty && this.#hasRoomFor([pack]))) return undefined
     try {
-      return await promise
-    } finally {
-      clearTimeout(timer)
-      signal?.removeEventListener('abort', onAbort)
+      return (await this.#enter([pack], signal, evictionMs))[0]
+    } catch (error) {
+      if (error instanceof HubError && error.code === 'storage-full') return undefined
+      throw error
     }
   }
 
   #full(wanted: number): HubError {
     return new HubError('storage-full', `the cache of packs has no room for ${wanted} bytes now: what it holds is in use (CAIRN_CACHE_BYTES)`)
-  }
-
-  #admit(): void {
-    for (let first = this.#waiters[0]; first; first = this.#waiters[0]) {
-      try {
-        const entries = this.#tryEnter(first.packs)
-        if (!entries) return
-        this.#waiters.shift()
-        first.enter(entries)
-      } catch (error) {
-        this.#waiters.shift()
-        first.refuse(error as Error)
-      }
-    }
   }
 
   /** Undefined: not now. What has to leave for it leaves. */
@@ -297,7 +271,7 @@ export class PackCache implements LocalPacks, PackLeasing {
   /** Forgets a pack that did not come, and looks who can enter. */
   #settle(entry: CachedPack): void {
     if (entry.holders > 0 || entry.busy || entry.leaving) return
-    if (entry.present) this.#admit()
+    if (entry.present) this.#queue.admit()
     else this.#drop(entry)
   }
 
@@ -306,7 +280,7 @@ export class PackCache implements LocalPacks, PackLeasing {
     if (this.#entries.get(hex) !== entry) return
     this.#entries.delete(hex)
     this.#used -= entry.bytes
-    this.#admit()
+    this.#queue.admit()
   }
 
   #touch(entry: CachedPack): void {
@@ -317,7 +291,6 @@ export class PackCache implements LocalPacks, PackLeasing {
 
 const isIdle = (entry: CachedPack): boolean => entry.holders === 0 && !entry.busy
 const hexOf = (sha256: Uint8Array): string => Buffer.from(sha256.buffer, sha256.byteOffset, sha256.length).toString('hex')
-const left = (): ProtocolError => new ProtocolError('cancelled', 'the client left')
 
 const distinct = (packs: readonly PackName[]): readonly PackName[] => [...new Map(packs.map((pack) => [hexOf(pack.sha256), pack])).values()]
 
@@ -331,18 +304,5 @@ async function readyAll(entries: readonly CachedPack[]): Promise<void> {
     await Promise.all(Array.from({ length: fetchesAtOnce }, one))
   } finally {
     queue.length = 0
-  }
-}
-
-async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return promise
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(left())
-  signal.addEventListener('abort', onAbort, { once: true })
-  if (signal.aborted) onAbort()
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

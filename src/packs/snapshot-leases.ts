@@ -38,9 +38,9 @@ export class SnapshotLeases implements PackFetch {
   }
 
   /** All of these at once: nobody then waits for room while he has some that others wait for. @throws as `PackLeasing.lease` */
-  async needAll(packs: readonly number[], signal: AbortSignal | undefined): Promise<void> {
+  needAll(packs: readonly number[], signal: AbortSignal | undefined): Promise<void> | undefined {
     const missing = packs.filter((pack) => !this.#here.has(pack))
-    if (missing.length > 0) await this.#take(missing, signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal)
+    return missing.length === 0 ? undefined : this.#take(missing, signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal)
   }
 
   stream(pack: number, signal: AbortSignal | undefined): AsyncIterable<Uint8Array> {

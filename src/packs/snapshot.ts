@@ -40,10 +40,10 @@ export interface Snapshot extends PackView {
   /** For that other thread. Undefined: all files are here for good. */
   readonly fetch: PackFetch | undefined
   /**
-   * Has all packs here that a walk may need, at once; else each comes when it is first read.
+   * Has all packs here that a walk may need, at once; else each comes when it is first read. Undefined: they are.
    * @throws as `PackLeasing.lease`
    */
-  fetchPacks(signal?: AbortSignal): Promise<void>
+  fetchPacks(signal?: AbortSignal): Promise<void> | undefined
   /** A whole pack as it comes from elsewhere; undefined: there is nothing to wait for, `read` it. */
   streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined
 }
@@ -252,9 +252,9 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
     return this.#parts.leases
   }
 
-  async fetchPacks(signal?: AbortSignal): Promise<void> {
+  fetchPacks(signal?: AbortSignal): Promise<void> | undefined {
     const { set, leases } = this.#parts
-    await leases?.needAll(
+    return leases?.needAll(
       [...set.stored.keys()].filter((pack) => set.packs[pack]!.class < 2),
       signal,
     )

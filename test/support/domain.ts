@@ -13,6 +13,7 @@ import { createVersions, type RepoState, type Versions } from '../../src/db/vers
 import { createKeeper } from '../../src/kept/keep.js'
 import { createAnswers } from '../../src/packs/answers.js'
 import { packsInStore } from '../../src/packs/local-packs.js'
+import { PackCache } from '../../src/packs/pack-cache.js'
 import { createPacks, type Packs, type PacksOptions } from '../../src/packs/packs.js'
 import { createSlices } from '../../src/packs/slices.js'
 import { openSpool, type Spool } from '../../src/packs/spool.js'
@@ -20,9 +21,11 @@ import { createPackJobs } from '../../src/packs/workers/pack-jobs.js'
 import type { PackWorkers } from '../../src/packs/workers/pool.js'
 import { createReceivePort, type PushContext } from '../../src/repos/receive-push.js'
 import { createRepos, type Repos } from '../../src/repos/repos.js'
+import type { BlobStore, FilePut } from '../../src/storage/blob-store.js'
 import { createFilesystemBlobStore } from '../../src/storage/filesystem-blob-store.js'
 import { git } from './git.js'
 import { testDatabase } from './postgres.js'
+import { watchStore, type WatchedStore } from './watched-store.js'
 
 export interface Domain {
   readonly db: Database
@@ -31,6 +34,8 @@ export interface Domain {
   readonly spool: Spool
   readonly repos: Repos
   readonly blobDirectory: string
+  /** Of a store without files. */
+  readonly remote: { readonly watched: WatchedStore; readonly cache: PackCache; readonly cacheDirectory: string } | undefined
   readonly adminId: number
   /** An empty public model of `admin`. */
   makeRepo(name: string): Promise<RepoState>
@@ -60,23 +65,35 @@ export const maxBinaryBytes = 10 * 2 ** 20
 export const never = new AbortController().signal
 export const slices = (signal: AbortSignal = never) => createSlices({ sliceMs: 20, signal })
 
-/** Everything below the doors, over a database of its own and a folder. */
-export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {}, workers?: PackWorkers): Promise<Domain> {
+/** Set in tests that run once more over a store without files: by how many bytes of it are kept here. */
+const remoteBytes = Number(process.env['CAIRN_TEST_CACHE_BYTES'] ?? 0)
+
+/**
+ * Everything below the doors, over a database of its own and a folder. With `cacheBytes` the folder is reached only as a store over a network
+ * would be, and so many bytes of packs are kept beside it.
+ */
+export async function openDomain(
+  t: Teardown,
+  { cacheBytes = remoteBytes, ...options }: Partial<PacksOptions> & { readonly cacheBytes?: number } = {},
+  workers?: PackWorkers,
+): Promise<Domain> {
   const folder = await mkdtemp(join(tmpdir(), 'cairn-domain-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const db = await testDatabase(t)
   await ensureAdmin(db, `hf_${'a'.repeat(34)}`)
   const admin = (await findNamespace(db, 'admin'))!
   const blobDirectory = join(folder, 'blobs')
-  const store = createFilesystemBlobStore({ directory: blobDirectory })
+  const local = createFilesystemBlobStore({ directory: blobDirectory })
+  const remote = cacheBytes > 0 ? await openRemote(local, join(folder, 'cache'), cacheBytes) : undefined
+  const store = remote?.watched.store ?? local
   const spool = openSpool({ directory: join(folder, 'spool'), hubId: 'hub', bootId: 'boot', maxBytes: 2 ** 30, maxPackBytes: 2 ** 29 })
   const keeper = createKeeper({ db, store })
   const jobs = workers && createPackJobs(workers, spool)
   const packs = createPacks({
     db,
     store,
-    files: store,
-    localPacks: packsInStore(store),
+    files: remote?.cache.keeping(store) ?? store,
+    localPacks: remote?.cache ?? packsInStore(local),
     keeper,
     spool,
     ingestBytes: 64 * 2 ** 20,
@@ -105,6 +122,7 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
     spool,
     repos,
     blobDirectory,
+    remote,
     adminId: admin.id,
     makeRepo: async (name) => repos.createRepo({ actor: admin, path: pathOf(name), namespaceId: admin.id, visibility: 'public', empty: true }),
     current: async (name) => (await versions.current({ repo: pathOf(name) })).repo!,
@@ -129,6 +147,11 @@ export async function openDomain(t: Teardown, options: Partial<PacksOptions> = {
       }
     },
   }
+}
+
+async function openRemote(inner: BlobStore & FilePut, cacheDirectory: string, maxBytes: number) {
+  const watched = watchStore(inner)
+  return { watched, cacheDirectory, cache: await PackCache.open({ directory: cacheDirectory, store: watched.store, maxBytes }) }
 }
 
 async function* chunked(bytes: Uint8Array): AsyncGenerator<Uint8Array> {

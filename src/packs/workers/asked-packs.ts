@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import { ProtocolError } from '../../../protocol/errors.js'
+import { clientLeft } from '../room-queue.js'
 import type { PackFetch } from '../snapshot-leases.js'
 import { decodeError } from './job-errors.js'
 import type { FromWorker, ToWorker } from './messages.js'
@@ -21,7 +21,7 @@ export class AskedPacks implements PackFetch {
     if (this.#here.has(pack)) return undefined
     const known = this.#asked.get(pack)
     if (known) return known.promise
-    if (Atomics.load(this.#cancel, 0) !== 0) return Promise.reject(left())
+    if (Atomics.load(this.#cancel, 0) !== 0) return Promise.reject(clientLeft())
     this.#listen()
     const asked = Promise.withResolvers<void>()
     this.#asked.set(pack, asked)
@@ -50,9 +50,7 @@ export class AskedPacks implements PackFetch {
 
   /** Nobody answers any more. */
   #giveUp(): void {
-    for (const { reject } of this.#asked.values()) reject(left())
+    for (const { reject } of this.#asked.values()) reject(clientLeft())
     this.#asked.clear()
   }
 }
-
-const left = (): ProtocolError => new ProtocolError('cancelled', 'the client left')

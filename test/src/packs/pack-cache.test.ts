@@ -300,8 +300,15 @@ t.test('a stream that has no room goes by, checked as well', async (t) => {
   await t.rejects(collect(cache.stream(large), got), { code: 'corrupt' })
   t.ok(Buffer.concat(got).length < 1_500_000)
   lease.release()
-  const gone = new AbortController()
   watched.spoil = (chunk) => chunk
+  const [first, second] = [await cache.lease([held]), await put(watched, 800_000)]
+  const waiting = cache.lease([second])
+  const small = await put(watched, 1_000)
+  t.ok((await collect(cache.stream(small))).equals(small.content), 'it does not wait behind others either')
+  t.notOk(await isThere(cache, small))
+  first.release()
+  ;(await waiting).release()
+  const gone = new AbortController()
   watched.pace = () => gone.abort()
   await t.rejects(collect(cache.stream(large, gone.signal)), { code: 'cancelled' })
 })

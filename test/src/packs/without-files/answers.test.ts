@@ -1,0 +1,3 @@
+import '../../../support/without-files.js'
+
+await import('../../packs/answers.test.js')

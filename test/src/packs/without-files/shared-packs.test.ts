@@ -1,0 +1,3 @@
+import '../../../support/without-files.js'
+
+await import('../../packs/shared-packs.test.js')
