@@ -214,6 +214,19 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
     await t.rejects(gone[Symbol.asyncIterator]().next(), { code: 'corrupt', message: 'staging/replaced is not in the store' })
   })
 
+  t.test('more blobs than a page of the list holds are all listed, once and in order', async (t) => {
+    const { store } = await open()
+    const keys = Array.from({ length: 1005 }, (_, i) => stagingKey(`n-${String(i).padStart(4, '0')}`))
+    const queue = [...keys]
+    const work = async () => {
+      for (let key = queue.pop(); key !== undefined; key = queue.pop()) await store.put(key, chunks('x'))
+    }
+    await Promise.all(Array.from({ length: 16 }, work))
+    const listed: string[] = []
+    for await (const { key } of store.list('staging/n-')) listed.push(key)
+    t.same(listed, keys)
+  })
+
   t.test('a bucket that is not there, and keys that are wrong, are named; no secret is', async (t) => {
     const { bucket } = await open()
     for (const [change, says] of [
