@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,8 @@ import { sql } from '../../src/db/sql.js'
 import type { Finding } from '../../src/server/doctor/finding.js'
 import { freePort } from '../support/hub.js'
 import { serveHub } from '../support/served-hub.js'
+import { findMinio } from '../support/tools/minio.js'
+import { findNginx, startNginx } from '../support/tools/nginx.js'
 import { findPgbouncer, startPgbouncer } from '../support/tools/pgbouncer.js'
 import { startPostgres } from '../support/tools/postgres-server.js'
 
@@ -142,9 +144,121 @@ t.test('a store that cannot be written to', async (t) => {
   t.match(faults, [{ check: 'store: put', change: ['CAIRN_DATA'] }])
 })
 
+const minio = (await findMinio()).found
+const s3 = minio.tool ? await minio.tool.start(t) : undefined
+
+/** Settings of a bucket that is there. */
+async function soundStore(): Promise<Record<string, string>> {
+  const account = s3!.account(await s3!.makeBucket())
+  return {
+    CAIRN_S3_ENDPOINT: account.endpoint,
+    CAIRN_S3_BUCKET: account.bucket,
+    CAIRN_S3_ACCESS_KEY: account.accessKey,
+    CAIRN_S3_SECRET_KEY: account.secretKey,
+    CAIRN_CACHE_BYTES: '1MiB',
+  }
+}
+
+t.test('a bucket with everything sound, and nothing left in it', { skip: minio.missing }, async (t) => {
+  const store = await soundStore()
+  const { code, findings } = await doctor(store)
+  t.equal(code, 0)
+  t.same(
+    findings.filter(({ check }) => /^(store|disk)/.test(check)).map(({ check, state }) => `${check} ${state}`),
+    [
+      'store: put ok',
+      'store: get ok',
+      'store: range ok',
+      'store: conditional put ok',
+      'store: list ok',
+      'store: multipart ok',
+      'store: presigned ok',
+      'store: delete ok',
+      'disk: spool ok',
+      'disk: cache ok',
+    ],
+  )
+  t.same(await s3!.contents(store['CAIRN_S3_BUCKET']!), [])
+})
+
+t.test('a store where nobody listens', { skip: minio.missing }, async (t) => {
+  const CAIRN_S3_ENDPOINT = `http://127.0.0.1:${await freePort()}`
+  await planted(t, { ...(await soundStore()), CAIRN_S3_ENDPOINT }, 'store: put', /ECONNREFUSED/, ['CAIRN_S3_ENDPOINT'])
+})
+
+t.test('a bucket that is not there', { skip: minio.missing }, async (t) => {
+  await planted(t, { ...(await soundStore()), CAIRN_S3_BUCKET: 'nowhere' }, 'store: put', /NoSuchBucket.*make it, or name another/, [
+    'CAIRN_S3_BUCKET',
+  ])
+})
+
+t.test('an access key the store does not know', { skip: minio.missing }, async (t) => {
+  await planted(t, { ...(await soundStore()), CAIRN_S3_ACCESS_KEY: 'somebody' }, 'store: put', /InvalidAccessKeyId/, ['CAIRN_S3_ACCESS_KEY'])
+})
+
+t.test('a wrong secret key', { skip: minio.missing }, async (t) => {
+  await planted(t, { ...(await soundStore()), CAIRN_S3_SECRET_KEY: 'wrong-secret-key' }, 'store: put', /SignatureDoesNotMatch/, [
+    'CAIRN_S3_SECRET_KEY',
+  ])
+})
+
+t.test('a public endpoint that clients cannot reach', { skip: minio.missing }, async (t) => {
+  const CAIRN_S3_PUBLIC_ENDPOINT = `http://127.0.0.1:${await freePort()}`
+  await planted(t, { ...(await soundStore()), CAIRN_S3_PUBLIC_ENDPOINT }, 'store: presigned', /the address clients are given, does not answer/, [
+    'CAIRN_S3_PUBLIC_ENDPOINT',
+    'CAIRN_TRANSFER',
+  ])
+})
+
+t.test('a public endpoint that is something else', { skip: minio.missing }, async (t) => {
+  const CAIRN_S3_PUBLIC_ENDPOINT = await front(t, (_request, response) => response.writeHead(403).end())
+  await planted(t, { ...(await soundStore()), CAIRN_S3_PUBLIC_ENDPOINT }, 'store: presigned', /refused a signed PUT with 403/, [
+    'CAIRN_S3_PUBLIC_ENDPOINT',
+  ])
+})
+
+const nginx = await findNginx()
+
+/** A hub behind nginx with `deploy/nginx.conf`, changed. */
+async function behindNginx(
+  t: Test,
+  change: (site: string) => string,
+  env: Readonly<Record<string, string>> = { CAIRN_TRUSTED_PROXIES: '127.0.0.1' },
+) {
+  const [hubPort, port] = [await freePort(), await freePort()]
+  const CAIRN_PUBLIC_URL = `http://127.0.0.1:${port}`
+  await serveHub(t, { CAIRN_PUBLIC_URL, CAIRN_PORT: String(hubPort), ...env })
+  const hub = `127.0.0.1:${hubPort}`
+  await startNginx(t, { program: nginx.tool!, hubs: [hub, hub], port, change })
+  return { CAIRN_PUBLIC_URL, ...env }
+}
+
+t.test('a proxy as the manual sets it up', { skip: nginx.missing }, async (t) => {
+  const { faults, findings } = await doctor(await behindNginx(t, (site) => site))
+  t.same(faults, [])
+  t.match(findings.at(-1), { check: 'address: proxy headers', says: /^127\.0\.0\.1 is trusted|^no proxy/ })
+})
+
+t.test('a proxy that lets no large body through', { skip: nginx.missing }, async (t) => {
+  const env = await behindNginx(t, (site) => site.replace('client_max_body_size 0;', 'client_max_body_size 1m;'))
+  const { faults } = await doctor(env)
+  t.match(faults, [{ check: 'address: body', says: /client_max_body_size 0/, change: ['the proxy'] }])
+})
+
+t.test('a proxy that gathers requests', { skip: nginx.missing }, async (t) => {
+  const env = await behindNginx(t, (site) => site.replace('proxy_request_buffering off;', 'proxy_request_buffering on;'))
+  const { faults } = await doctor(env)
+  t.match(faults, [{ check: 'address: body', says: /proxy_request_buffering off/, change: ['the proxy'] }])
+})
+
+t.test('a proxy that is not trusted', { skip: nginx.missing }, async (t) => {
+  const { faults } = await doctor(await behindNginx(t, (site) => site, {}))
+  t.match(faults, [{ check: 'address: proxy headers', says: /is not trusted/, change: ['CAIRN_TRUSTED_PROXIES'] }])
+})
+
 /** What stands in front of a hub, and does as it is told. */
-async function front(t: Test, answer: Parameters<typeof createServer>[1]): Promise<string> {
-  const proxy: Server = createServer(answer as never)
+async function front(t: Test, answer: RequestListener): Promise<string> {
+  const proxy: Server = createServer(answer)
   await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
   t.teardown(() => new Promise((resolve) => proxy.close(resolve)))
   return `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`
@@ -156,7 +270,7 @@ t.test('a public address where nobody listens', async (t) => {
 })
 
 t.test('a public address that leads to something else', async (t) => {
-  const CAIRN_PUBLIC_URL = await front(t, ((_request: unknown, response: { end(text: string): void }) => response.end('hello')) as never)
+  const CAIRN_PUBLIC_URL = await front(t, (_request, response) => response.end('hello'))
   await planted(t, { CAIRN_PUBLIC_URL }, 'address: reached', /answers 200, and not as a hub does/, ['CAIRN_PUBLIC_URL', 'the proxy'])
 })
 

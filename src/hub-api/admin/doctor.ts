@@ -26,6 +26,8 @@ export function adminDoctorRoute(hub: FastifyInstance, { hubId }: { readonly hub
         baseUrl: requestHub(request).baseUrl,
         clientAddress: request.ip,
         peerAddress: request.socket.remoteAddress ?? '',
+        // Both may have one address, on one machine.
+        peerIsTrusted: (request.ips?.length ?? 0) > 1,
         forwardedFor: headers['x-forwarded-for'] ?? null,
         forwardedProto: headers['x-forwarded-proto'] ?? null,
         bytes,

@@ -10,6 +10,7 @@ export interface SeenRequest {
   /** Whom the hub takes for the client, and who is connected to it. */
   readonly clientAddress: string
   readonly peerAddress: string
+  readonly peerIsTrusted: boolean
   readonly forwardedFor: string | null
   readonly forwardedProto: string | null
   readonly bytes: number
@@ -58,13 +59,13 @@ export async function* checkAddress({ config, token }: AddressOptions): AsyncGen
   })
 }
 
-function checkHeaders(publicUrl: string, { clientAddress, peerAddress, forwardedFor, forwardedProto, baseUrl }: SeenRequest): string {
+function checkHeaders(publicUrl: string, { clientAddress, peerAddress, peerIsTrusted, forwardedFor, forwardedProto, baseUrl }: SeenRequest): string {
   if (baseUrl !== publicUrl) throw new Fault(`the hub that answers has another CAIRN_PUBLIC_URL: ${baseUrl}`, ['CAIRN_PUBLIC_URL'])
   if (forwardedFor === null) {
     if (publicUrl.startsWith('https://')) throw new Fault('what ends TLS in front of the hub sends no X-Forwarded-For', ['the proxy'])
     return `no proxy in between, we come from ${clientAddress}`
   }
-  if (clientAddress === peerAddress)
+  if (!peerIsTrusted)
     throw new Fault(`${peerAddress} says whom it speaks for, and is not trusted: every client looks like ${peerAddress}`, ['CAIRN_TRUSTED_PROXIES'])
   if (publicUrl.startsWith('https://') && forwardedProto !== 'https') throw new Fault('X-Forwarded-Proto is not https', ['the proxy'])
   return `${peerAddress} is trusted, we come from ${clientAddress}`
