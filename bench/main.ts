@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { bigBench } from './big.js'
 import { headResolveBench } from './head-resolve.js'
 import { largeBench } from './large.js'
+import { outsideBench } from './outside.js'
 import { smallBench } from './small.js'
 import { startTimes } from './start.js'
 import { startBench } from './stage.js'
@@ -18,7 +19,14 @@ process.stdout.on('error', () => undefined)
 const folder = await mkdtemp(join(tmpdir(), 'cairn-bench-'))
 const bench = await startBench(folder)
 try {
-  for (const [name, run] of Object.entries({ start: startTimes, small: smallBench, head: headResolveBench, big: bigBench, large: largeBench })) {
+  for (const [name, run] of Object.entries({
+    start: startTimes,
+    small: smallBench,
+    head: headResolveBench,
+    big: bigBench,
+    large: largeBench,
+    outside: outsideBench,
+  })) {
     if (names.length > 0 && !names.includes(name)) continue
     for await (const row of run(bench)) {
       console.log(`${row.ok ? 'ok  ' : 'MISS'}  ${row.what.padEnd(60)}  ${row.ratio.padStart(8)}  goal ${row.goal.padEnd(8)}  ${row.figures}`)

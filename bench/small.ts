@@ -56,14 +56,14 @@ export async function* smallBench({ folder, hub, peer }: Bench): AsyncGenerator<
   yield atMost('  its p50', fetched.p50Ratio, 0.2, fetched.figures)
 }
 
-interface Comparison {
+export interface Comparison {
   readonly ratio: number
   readonly p50Ratio: number
   readonly figures: string
 }
 
 /** In turns, so that the machine's moods weigh on both. */
-async function compare(ours: LoadRequest, theirs: LoadRequest): Promise<Comparison> {
+export async function compare(ours: LoadRequest, theirs: LoadRequest): Promise<Comparison> {
   await load(ours, 1)
   await load(theirs, 1)
   const pairs: (readonly [Load, Load])[] = []
