@@ -18,7 +18,7 @@ const testRoot = import.meta.dirname
 const fileTimeoutMs = 15 * 60_000
 const longTimeoutMs = 120 * 60_000
 /** Folders whose files start servers or real clients. */
-const heavy = ['clients', 'faults', 'rules']
+const heavy = ['clients', 'faults', 'rules', 'stores']
 
 interface Outcome {
   readonly file: string
