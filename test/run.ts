@@ -18,7 +18,7 @@ const testRoot = import.meta.dirname
 const fileTimeoutMs = 15 * 60_000
 const longTimeoutMs = 120 * 60_000
 /** Folders whose files start servers or real clients. */
-const heavy = ['clients', 'deploy', 'faults', 'rules']
+const heavy = ['clients', 'deploy', 'faults', 'rules', 'stores']
 
 /** A last collection in each process tells of file handles that nobody closed. */
 const nodeFlags = ['--enable-source-maps', '--expose-gc', '--import', join(testRoot, 'support', 'unclosed.js')]

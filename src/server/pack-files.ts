@@ -11,6 +11,8 @@ export interface HubPackFiles {
   readonly files: FilePut
   /** Of one push: what could not be read here is not taken. */
   readonly maxPackBytes: number
+  /** Undefined: there is none. */
+  readonly cache: { readonly usedBytes: number } | undefined
   close(): void
 }
 
@@ -22,11 +24,11 @@ type Settings = Pick<Config, 'cacheDirectory' | 'cacheBytes' | 'maxPackBytes'>
  */
 export async function openPackFiles(settings: Settings, { store, localFiles }: Pick<HubStore, 'store' | 'localFiles'>): Promise<HubPackFiles> {
   const { cacheDirectory, cacheBytes, maxPackBytes } = settings
-  if (localFiles) return { localPacks: packsInStore(localFiles), files: store, maxPackBytes, close: () => undefined }
+  if (localFiles) return { localPacks: packsInStore(localFiles), files: store, maxPackBytes, cache: undefined, close: () => undefined }
   const lock = takeDataLock(cacheDirectory, 'CAIRN_CACHE_DIR')
   try {
     const cache = await PackCache.open({ directory: cacheDirectory, store, maxBytes: cacheBytes })
-    return { localPacks: cache, files: cache.keeping(store), maxPackBytes: Math.min(maxPackBytes, cacheBytes), close: () => lock.release() }
+    return { localPacks: cache, files: cache.keeping(store), maxPackBytes: Math.min(maxPackBytes, cacheBytes), cache, close: () => lock.release() }
   } catch (error) {
     lock.release()
     throw error

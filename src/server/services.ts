@@ -187,7 +187,16 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, slices, retentionMs: config.retentionMs, log })
     const queue = createJobs({ connection: ground.directConnection, tasks: work.watchTasks(chores.tasks), schedule: chores.schedule, log })
     const keys = createKeyRing({ db, secretKey: secrets.secretKey })
-    addUsage(metrics.instruments, { config, maxConnections: config.databaseConnections, db, spool, packs, answers, workers })
+    addUsage(metrics.instruments, {
+      config,
+      maxConnections: config.databaseConnections,
+      db,
+      spool,
+      packs,
+      packCache: packFiles.cache,
+      answers,
+      workers,
+    })
 
     return {
       secrets,

@@ -37,7 +37,7 @@ const defaultBufferBytes = 256 * MiB
 
 /**
  * Blobs as objects of one bucket, each at its key; nothing else may write there. The bucket must exist, and the access key needs
- * `s3:ListBucket` and `s3:ListBucketMultipartUploads` on it, `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload` and
+ * `s3:ListBucket` on it, `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload` and
  * `s3:ListMultipartUploadParts` on what is in it. Versioning should be off: a delete would keep the bytes. Uploads in parts whose writer died are
  * for the bucket's own rule (AbortIncompleteMultipartUpload, two days).
  *

@@ -15,7 +15,7 @@ const explained: Readonly<Record<string, string>> = {
   AccessDenied: 'its access key may not do this',
   InvalidAccessKeyId: 'it does not know the access key',
   XAdminUserNotFound: 'it does not know the access key',
-  SignatureDoesNotMatch: 'the secret key is wrong, or a proxy changed the request',
+  SignatureDoesNotMatch: 'a key is wrong, or a proxy changed the request',
   RequestTimeTooSkewed: 'the clocks of hub and store differ by more than 15 minutes',
   AuthorizationHeaderMalformed: 'the region is another',
 }

@@ -123,10 +123,11 @@ export function createS3Multipart({ transport, objects, parts, budget, partBytes
     async complete(upload, uploaded): Promise<BlobInfo> {
       if (!isUploadId(upload.id)) throw uploadEnded()
       const there = await listParts(transport, upload)
-      const sorted = sortParts(uploaded)
+      // Clients that put parts themselves hand back tags as they stood in the header, quotes included.
+      const sorted = sortParts(uploaded).map((part) => ({ ...part, tag: parseTag(part.tag) }))
       for (const { number, bytes, tag } of sorted) {
         const part = there.get(number)
-        if (part?.tag !== parseTag(tag) || part.bytes !== bytes) throw partMissing(number)
+        if (part?.tag !== tag || part.bytes !== bytes) throw partMissing(number)
       }
       await parts.finish(upload, sorted)
       return objects.get(upload.key)

@@ -7,22 +7,25 @@ import type { PackWorkers } from '../../packs/workers/pool.js'
 import type { Instruments } from './instruments.js'
 
 export interface Used {
-  readonly config: Pick<Config, 'spoolBytes' | 'ingestBytes' | 'tableBytes' | 'answerBytes' | 'workers'>
+  readonly config: Pick<Config, 'cacheBytes' | 'spoolBytes' | 'ingestBytes' | 'tableBytes' | 'answerBytes' | 'workers'>
   readonly maxConnections: number
   readonly db: Pick<Database, 'usage'>
   readonly spool: Pick<Spool, 'usedBytes'>
   readonly packs: Pick<Packs, 'usage'>
+  /** Undefined: packs lie in the store's own files. */
+  readonly packCache: { readonly usedBytes: number } | undefined
   readonly answers: Pick<Answers, 'usage'>
   readonly workers: Pick<PackWorkers, 'load'>
 }
 
 /** How much of what is limited is in use, read when it is asked for. */
-export function addUsage({ gauge, gauges }: Instruments, { config, maxConnections, db, spool, packs, answers, workers }: Used): void {
+export function addUsage({ gauge, gauges }: Instruments, { config, maxConnections, db, spool, packs, packCache, answers, workers }: Used): void {
   const room = (name: string, what: string, limitBytes: number, read: () => number): void => {
     gauge(`${name}_used_bytes`, `${what}: in use`, read)
     gauge(`${name}_limit_bytes`, `${what}: how much there may be`, () => limitBytes)
   }
   room('spool', 'Disk for packs that are being checked', config.spoolBytes, () => spool.usedBytes)
+  if (packCache) room('pack_cache', 'Disk for packs of the store', config.cacheBytes, () => packCache.usedBytes)
   room('ingest', 'Memory for checking packs', config.ingestBytes, () => packs.usage().ingestBytes)
   room('table', 'Memory for object tables and small packs', config.tableBytes, () => packs.usage().tableBytes)
   room('answer', 'Memory for answers that are kept', config.answerBytes, () => answers.usage().bytes)

@@ -45,49 +45,46 @@ export const secretKey = 'cairn-test-secret'
 export const region = 'us-east-1'
 const readyTimeoutMs = 60_000
 
+/** One program of a server; what it has no word for it gets from nobody: its environment is this alone. */
 export interface ServerProcess {
   readonly program: string
-  readonly args: (folder: string) => readonly string[]
-  readonly env: Readonly<Record<string, string>>
-  readonly endpoint: string
-  /** Its own certificate is not what is asked about here. */
-  readonly ca?: string
+  readonly args: readonly string[]
+  readonly env?: Readonly<Record<string, string>>
 }
 
-/** Starts a server over a temporary folder, waits until it answers, and stops it by its pid when the test ends. */
-export async function startS3Server(t: Teardown, { program, args, env, endpoint, ca }: ServerProcess): Promise<S3Server> {
+export interface StartOptions {
+  readonly endpoint: string
+  /** What to start, over an empty folder; the last answers at the endpoint. */
+  readonly processes: (folder: string) => Promise<readonly ServerProcess[]>
+  /** Of the server's own certificate. */
+  readonly ca?: string
+  readonly keys?: { readonly accessKey: string; readonly secretKey: string }
+}
+
+/** Starts a server over a temporary folder, waits until it answers, and stops it by its pids when the test ends. */
+export async function startS3Server(t: Teardown, { endpoint, processes, ca, keys = { accessKey, secretKey } }: StartOptions): Promise<S3Server> {
   const folder = await mkdtemp(join(tmpdir(), 'cairn-s3-'))
   const output: Buffer[] = []
-  let child: ChildProcess
-  let exited: Promise<void>
-  const run = (): void => {
-    const started = spawn(program, args(folder), {
-      cwd: folder,
-      env: { PATH: process.env['PATH'], HOME: folder, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk))
-    exited = new Promise<void>((resolve) => started.once('exit', () => resolve()).once('error', () => resolve()))
-    child = started
-  }
-  run()
+  const children: Child[] = []
   t.teardown(async () => {
-    child.kill('SIGTERM')
-    const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
-    await exited
-    clearTimeout(timer)
+    for (const { stop } of children.toReversed()) await stop()
     await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
   })
+  const commands = await processes(folder)
+  const runAll = (): void => {
+    for (const command of commands) children.push(run(command, folder, output))
+  }
+  runAll()
   const { hostname, port, protocol } = new URL(endpoint)
-  const client = new Client({ endPoint: hostname, port: Number(port), useSSL: protocol === 'https:', accessKey, secretKey, region })
+  const client = new Client({ endPoint: hostname, port: Number(port), useSSL: protocol === 'https:', ...keys, region })
   if (ca !== undefined) client.setRequestOptions({ ca })
-  const ready = () => untilReady(child, client, Number(port), () => Buffer.concat(output).toString('utf8'))
+  const ready = () => untilReady(children, client, Number(port), () => Buffer.concat(output).toString('utf8'))
   await ready()
 
   let buckets = 0
   return {
     endpoint,
-    account: (bucket) => ({ endpoint, bucket, region, accessKey, secretKey, addressing: 'path' }),
+    account: (bucket) => ({ endpoint, bucket, region, ...keys, addressing: 'path' }),
     async makeBucket() {
       const bucket = `cairn-${process.pid}-${++buckets}`
       await client.makeBucket(bucket)
@@ -100,22 +97,41 @@ export async function startS3Server(t: Teardown, { program, args, env, endpoint,
       return names
     },
     async kill() {
-      child.kill('SIGKILL')
-      await exited
+      for (const { stop } of children.splice(0).toReversed()) await stop('SIGKILL')
     },
     async start() {
-      run()
+      runAll()
       await ready()
     },
   }
 }
 
+interface Child {
+  readonly process: ChildProcess
+  stop(signal?: NodeJS.Signals): Promise<void>
+}
+
+function run({ program, args, env }: ServerProcess, folder: string, output: Buffer[]): Child {
+  const child = spawn(program, args, { cwd: folder, env: { PATH: process.env['PATH'], HOME: folder, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk))
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()))
+  return {
+    process: child,
+    async stop(signal: NodeJS.Signals = 'SIGTERM') {
+      child.kill(signal)
+      const timer = setTimeout(() => child.kill('SIGKILL'), 5_000)
+      await exited
+      clearTimeout(timer)
+    },
+  }
+}
+
 /** Until it lists its buckets: an open port is not enough. */
-async function untilReady(child: ChildProcess, client: Client, port: number, output: () => string): Promise<void> {
+async function untilReady(children: readonly Child[], client: Client, port: number, output: () => string): Promise<void> {
   const deadline = performance.now() + readyTimeoutMs
   while (performance.now() < deadline) {
-    if (child.exitCode !== null || child.signalCode !== null)
-      throw new Error(`the server ended with ${child.exitCode ?? child.signalCode}\n${output()}`)
+    const ended = children.find(({ process: { exitCode, signalCode } }) => exitCode !== null || signalCode !== null)?.process
+    if (ended) throw new Error(`${ended.spawnfile} ended with ${ended.exitCode ?? ended.signalCode}\n${output()}`)
     const answers =
       (await isOpen(port)) &&
       (await client.listBuckets().then(

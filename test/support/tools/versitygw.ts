@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { freePort } from '../hub.js'
 import { goProgram } from './go-install.js'
@@ -11,21 +11,18 @@ const version = 'v1.8.0'
 export async function findVersitygw(): Promise<S3Program> {
   const found = await findTool('versitygw', async () => {
     const program = await goProgram({ name: 'versitygw', packagePath: 'github.com/versity/versitygw/cmd/versitygw', version })
-    return {
-      version: version.slice(1),
-      start: async (t: Parameters<typeof startS3Server>[0]) => {
-        const port = await freePort()
-        return startS3Server(t, {
-          program,
-          args: (folder) => {
-            mkdirSync(join(folder, 'data'))
-            return ['--port', `127.0.0.1:${port}`, '--region', region, '--quiet', 'posix', join(folder, 'data')]
-          },
-          env: { ROOT_ACCESS_KEY: accessKey, ROOT_SECRET_KEY: secretKey },
-          endpoint: `http://127.0.0.1:${port}`,
-        })
-      },
+    const start: NonNullable<S3Program['found']['tool']>['start'] = async (t) => {
+      const port = await freePort()
+      return startS3Server(t, {
+        endpoint: `http://127.0.0.1:${port}`,
+        async processes(folder) {
+          await mkdir(join(folder, 'data'))
+          const args = ['--port', `127.0.0.1:${port}`, '--region', region, '--quiet', 'posix', join(folder, 'data')]
+          return [{ program, args, env: { ROOT_ACCESS_KEY: accessKey, ROOT_SECRET_KEY: secretKey } }]
+        },
+      })
     }
+    return { version: version.slice(1), start }
   })
   return { name: 'versitygw', slug: 'versitygw', found }
 }

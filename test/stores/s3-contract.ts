@@ -1,7 +1,7 @@
 import type tap from 'tap'
-import { blobStoreContract, filePutContract, multipartContract, promoteContract } from '../../contracts/blob-store.js'
-import { openS3Store } from '../../support/s3-store.js'
-import type { S3Program } from '../../support/tools/s3-server.js'
+import { blobStoreContract, filePutContract, multipartContract, promoteContract } from '../contracts/blob-store.js'
+import { openS3Store } from '../support/s3-store.js'
+import type { S3Program } from '../support/tools/s3-server.js'
 import { s3Behaviour } from './s3-behaviour.js'
 
 /** What S3 asks of every part but the last. */

@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { projectRoot } from '../../support/hub.js'
-import { findMinio } from '../../support/tools/minio.js'
-import { runTool } from '../../support/tools/run-tool.js'
+import { projectRoot } from '../support/hub.js'
+import { findMinio } from '../support/tools/minio.js'
+import { runTool } from '../support/tools/run-tool.js'
 
 const { found } = await findMinio()
 
