@@ -25,7 +25,7 @@ export function addUsage({ gauge, gauges }: Instruments, { config, maxConnection
     gauge(`${name}_limit_bytes`, `${what}: how much there may be`, () => limitBytes)
   }
   room('spool', 'Disk for packs that are being checked', config.spoolBytes, () => spool.usedBytes)
-  if (packCache) room('pack_cache', 'Disk for packs of the store', config.cacheBytes, () => packCache.usedBytes)
+  room('pack_cache', 'Disk for packs fetched from the store', config.cacheBytes, () => packCache?.usedBytes ?? 0)
   room('ingest', 'Memory for checking packs', config.ingestBytes, () => packs.usage().ingestBytes)
   room('table', 'Memory for object tables and small packs', config.tableBytes, () => packs.usage().tableBytes)
   room('answer', 'Memory for answers that are kept', config.answerBytes, () => answers.usage().bytes)
