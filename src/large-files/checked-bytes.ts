@@ -19,20 +19,31 @@ export function createRunningHash(): RunningHash {
 }
 
 /**
- * The same bytes, if they are the object: ends well only after `size` bytes of that SHA-256. Asks for nothing more once there are too many.
+ * The same bytes, if they are the object: ends well only after `size` bytes of that SHA-256. The last chunk is given out once all of them are
+ * known to be right: nobody ever has the whole of something else. Asks for nothing more once there are too many.
  * @throws HubError `invalid`
  */
 export async function* checkedBytes(bytes: AsyncIterable<Uint8Array>, { oid, size }: LargeObject, hash: RunningHash): AsyncGenerator<Uint8Array> {
   let received = 0
+  let checked = false
+  const check = (): void => {
+    checked = true
+    const digest = hash.digest()
+    if (digest !== oid) throw new HubError('invalid', `the bytes have the SHA-256 ${digest}, not ${oid}`)
+  }
   for await (const chunk of bytes) {
+    if (chunk.length === 0) continue
     received += chunk.length
     if (received > size) throw new HubError('invalid', `more than ${size} bytes came for ${oid}`)
     const hashed = hash.update(chunk)
     hashed.catch(() => undefined) // heard below, or the bytes are given up
+    if (received === size) {
+      await hashed
+      check()
+    }
     yield chunk
     await hashed
   }
   if (received < size) throw new HubError('invalid', `only ${received} of ${size} bytes came for ${oid}`)
-  const digest = hash.digest()
-  if (digest !== oid) throw new HubError('invalid', `the bytes have the SHA-256 ${digest}, not ${oid}`)
+  if (!checked) check()
 }

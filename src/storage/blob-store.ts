@@ -79,9 +79,14 @@ export interface LocalFiles {
 export interface Promote {
   /**
    * Takes bytes in under a staging key that is theirs alone, whole or not at all; how many they were. Their name need not outlive a power cut
-   * before `promote`.
+   * before `promote`. `into` is the key they are to have, when a row keeps it already and size and SHA-256 are known: a store where moving bytes
+   * costs as much as sending them may put them there at once, and `promote` finds them.
    */
-  stage(staging: BlobKey, bytes: AsyncIterable<Uint8Array>, options?: ExpectedBytes & { readonly signal?: AbortSignal }): Promise<number>
+  stage(
+    staging: BlobKey,
+    bytes: AsyncIterable<Uint8Array>,
+    options?: ExpectedBytes & { readonly signal?: AbortSignal; readonly into?: BlobKey },
+  ): Promise<number>
   /**
    * Gives staged bytes their final key, for good. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
    * @throws HubError `not-found` when neither is there

@@ -59,7 +59,15 @@ export function createS3BlobStore(options: S3BlobStoreOptions): S3BlobStore {
   const objects = createS3Objects(transport)
   const parts = createS3Parts(transport, objects, conditions)
   const puts = createS3Put({ transport, objects, parts, budget, conditions, limits })
-  const promotes = createS3Promote({ transport, objects, parts, bucket: options.bucket, puts, singleCopyBytes: limits.singleCopyBytes })
+  const promotes = createS3Promote({
+    transport,
+    objects,
+    parts,
+    bucket: options.bucket,
+    puts,
+    singlePutBytes: limits.singlePutBytes,
+    singleCopyBytes: limits.singleCopyBytes,
+  })
   let written = false
 
   return {

@@ -11,6 +11,8 @@ export interface S3PromoteOptions {
   readonly parts: S3Parts
   readonly bucket: string
   readonly puts: Pick<BlobStore, 'put'>
+  /** One request may carry this many. */
+  readonly singlePutBytes: number
   /** One request may copy this many. */
   readonly singleCopyBytes: number
 }
@@ -21,7 +23,7 @@ const largestCopyPart = 1024 * MiB
 const copiesAtOnce = 4
 
 /** A copy inside the store, then the staged one goes: of all that happens in between nothing loses bytes. */
-export function createS3Promote({ transport, objects, parts, bucket, puts, singleCopyBytes }: S3PromoteOptions): Promote {
+export function createS3Promote({ transport, objects, parts, bucket, puts, singlePutBytes, singleCopyBytes }: S3PromoteOptions): Promote {
   const copyWhole = async ({ key, etag }: S3Object, final: BlobKey): Promise<boolean> => {
     const headers = { 'x-amz-copy-source': pathOf(bucket, key), 'x-amz-copy-source-if-match': etag }
     const { status } = await transport.send({ method: 'PUT', key: final, headers, slow: true, expect: [404, 412] })
@@ -53,8 +55,11 @@ export function createS3Promote({ transport, objects, parts, bucket, puts, singl
   }
 
   return {
-    async stage(staging, bytes, options) {
-      return (await puts.put(staging, bytes, options)).bytes
+    async stage(staging, bytes, { into, ...options } = {}) {
+      // One request stores all of it or nothing, and not without the hash that was announced. What is there already stays as it is.
+      const atOnce = into !== undefined && options.sha256 !== undefined && (options.bytes ?? Infinity) <= singlePutBytes
+      const key = atOnce && !(await objects.find(into)) ? into : staging
+      return (await puts.put(key, bytes, options)).bytes
     },
 
     async promote(staging, final) {

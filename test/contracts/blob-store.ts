@@ -373,6 +373,34 @@ export function promoteContract(t: Test, openStore: OpenStore<BlobStore & Promot
     t.same(await contents(), [final])
   })
 
+  t.test('where bytes may go to their final key at once, promote finds them, and what is there stays', async (t) => {
+    const { store, contents } = await openStore()
+    const [one, two, final] = [stagingKey('one'), stagingKey('two'), lfsKey(sha256('bytes'))]
+    const known = { bytes: 5, sha256: sha256('bytes'), into: final }
+    const broken = new Error('broken')
+    const breaking = async function* () {
+      yield Buffer.from('by')
+      throw broken
+    }
+    await t.rejects(store.stage(one, breaking(), known), broken)
+    t.same(await contents(), [])
+    t.equal(await store.stage(one, chunks('by', 'tes'), known), 5)
+    t.match(await store.promote(one, final), { key: final, bytes: 5 })
+    t.equal((await read(store, final)).toString(), 'bytes')
+    // All of them are asked for though they are there: who sends them shows that he has them.
+    let asked = 0
+    const counted = async function* () {
+      for (const text of ['by', 'tes']) {
+        asked++
+        yield Buffer.from(text)
+      }
+    }
+    t.equal(await store.stage(two, counted(), known), 5)
+    t.equal(asked, 2)
+    t.match(await store.promote(two, final), { key: final, bytes: 5 })
+    t.same(await contents(), [final])
+  })
+
   t.test('bytes that are at the final key already stay, and the staged ones go', async (t) => {
     const { store, contents } = await openStore()
     const [one, two, final] = [stagingKey('one'), stagingKey('two'), lfsKey(sha256('bytes'))]
