@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
 import { loadConfig, type Config } from '../config/config.js'
 import type { Command, Terminal } from './command.js'
 import { hubUrl } from './client.js'
@@ -17,15 +16,8 @@ export const serveCommand: Command = {
   run: ({ env, ...terminal }, _words, values) => serve(loadConfig(withFlags(env, values)), { env, ...terminal }),
 }
 
-/**
- * How much the heap may grow, in percent of what was alive, before all of it is looked through again. Bytes from the network count as heap
- * here, and are dead at once: V8's own choice looks through 20 MB of live objects for every 20 MB received.
- */
-const heapGrowingPercent = 100
-
 /** Runs until a signal stops it. Comes back with the exit code. */
 async function serve(config: Config, terminal: Terminal): Promise<number> {
-  setFlagsFromString(`--heap-growing-percent=${heapGrowingPercent}`)
   const [{ createServices }, { buildApp }, { createLogger, readableLines }, { createShutdown, stopOnSignals }] = await Promise.all([
     import('../server/services.js'),
     import('../server/app.js'),

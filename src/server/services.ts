@@ -134,7 +134,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
 
     // With an embedded database nobody else writes to it.
     const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
-    const hubStore = openStore(config)
+    const hubStore = await openStore(config)
     closers.push(() => hubStore.close())
     const { store } = hubStore
     const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })

@@ -3,7 +3,6 @@ import type { Config } from '../config/config.js'
 import { freeBytes } from '../config/free-bytes.js'
 import type { BlobStore, FilePut, LocalFiles, MultipartStore, Promote, SignedLinks } from '../storage/blob-store.js'
 import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
-import { createS3BlobStore } from '../storage/s3-blob-store.js'
 
 /** Where this hub's bytes are. */
 export interface HubStore {
@@ -24,8 +23,10 @@ export interface HubStore {
 }
 
 /** The store that the settings name. Nothing is asked of it yet. */
-export function openStore(config: Pick<Config, 'dataDirectory' | 's3' | 'transfer'>): HubStore {
+export async function openStore(config: Pick<Config, 'dataDirectory' | 's3' | 'transfer'>): Promise<HubStore> {
   if (config.s3) {
+    // 10 MB that a hub with files of its own does not need.
+    const { createS3BlobStore } = await import('../storage/s3-blob-store.js')
     const store = createS3BlobStore(config.s3)
     return {
       store,

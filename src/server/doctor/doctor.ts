@@ -17,7 +17,7 @@ const statementTimeoutMs = 15_000
  */
 export async function* runDoctor(config: Config): AsyncGenerator<Finding> {
   yield* databaseFindings(config)
-  const hubStore = openStore(config)
+  const hubStore = await openStore(config)
   const { store, name, shared } = hubStore
   try {
     yield* checkStore({ store, name, settings: shared ? ['CAIRN_S3_ENDPOINT'] : ['CAIRN_DATA'] })
