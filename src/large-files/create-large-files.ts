@@ -26,6 +26,8 @@ export interface LargeFilesOptions {
   readonly newHash?: () => RunningHash
   /** Clients send to the store and fetch from it themselves. Undefined: through the hub. */
   readonly signedLinks?: SignedLinks | undefined
+  /** Whether they may send. By default they may where they may fetch. */
+  readonly directUploads?: boolean
 }
 
 export interface LargeFilesService extends LargeFiles {
@@ -45,7 +47,7 @@ export function createLargeFiles(options: LargeFilesOptions): LargeFilesService 
     reserve: createReserve(options),
     receive: createReceive(receiveDependencies),
     releaseExpired: createReleaseExpired({ db, store, direct: signedLinks !== undefined, receiving, strayAfterMs }),
-    ...(signedLinks ? { direct: createDirectTransfers({ ...receiveDependencies, signedLinks }) } : {}),
+    ...(signedLinks ? { direct: createDirectTransfers({ ...receiveDependencies, signedLinks, uploads: options.directUploads ?? true }) } : {}),
 
     async open(oid, openOptions) {
       const key = await findFlatKey(db, oid)

@@ -11,6 +11,8 @@ import { publishStaged, type ReceiveDependencies } from './receive.js'
 
 export interface DirectDependencies extends ReceiveDependencies {
   readonly signedLinks: SignedLinks
+  /** Clients may put bytes there themselves. */
+  readonly uploads: boolean
 }
 
 /** Nobody who leaves stops the work. */
@@ -24,7 +26,7 @@ const maxSinglePutBytes = 5 * 2 ** 30
  * own until the hub has read all of it back.
  */
 export function createDirectTransfers(deps: DirectDependencies): DirectTransfers {
-  const { db, store, signedLinks } = deps
+  const { db, store, staging, signedLinks, uploads } = deps
   /** By upload id: who asks again, having lost patience, hears of the same work. */
   const accepting = new Map<string, Promise<boolean>>()
 
@@ -36,20 +38,21 @@ export function createDirectTransfers(deps: DirectDependencies): DirectTransfers
 
   async function acceptOnce(upload: Upload & { readonly uploadId: string }): Promise<boolean> {
     const { uploadId, oid, size } = upload
-    const key = stagingKey(uploadId)
-    const staged = await store.stat(key)
-    if (!staged) return false
-    if (staged.bytes !== size) {
-      await store.delete(key)
-      throw new HubError('invalid', `${staged.bytes} bytes came for ${oid}, which has ${size}`)
-    }
+    const given = stagingKey(uploadId)
+    if (!(await store.stat(given))) return false
+    // Where no client has an address of it: nobody can put other bytes there between the look at them and their final key.
+    const id = randomUUID()
+    const own = stagingKey(id)
     try {
-      await publishStaged(deps, { ...upload, id: randomUUID(), key, leaseMs: deps.leaseMs }, upload, async (signal) => {
-        for await (const _chunk of checkedBytes(await store.open(key, { signal }), upload, deps.newHash())) continue
+      await publishStaged(deps, { ...upload, id, key: own, leaseMs: deps.leaseMs }, upload, async (signal) => {
+        const { bytes } = await staging.promote(given, own)
+        if (bytes !== size) throw new HubError('invalid', `${bytes} bytes came for ${oid}, which has ${size}`)
+        for await (const _chunk of checkedBytes(await store.open(own, { signal }), upload, deps.newHash())) continue
       })
     } catch (error) {
       // Bytes that are no object are nobody's; after any other failure the client may ask again.
-      if (error instanceof HubError && error.code === 'invalid') await store.delete(key)
+      if (error instanceof HubError && error.code === 'invalid') await store.delete(own)
+      else await staging.promote(own, given).catch(() => undefined)
       throw error
     }
     return true
@@ -57,7 +60,7 @@ export function createDirectTransfers(deps: DirectDependencies): DirectTransfers
 
   return {
     uploadUrl: ({ size }: LargeObject, uploadId, lifetimeMs) =>
-      size > maxSinglePutBytes ? undefined : sign(stagingKey(uploadId), 'put', { expiresSeconds: lifetimeMs / 1000 }),
+      !uploads || size > maxSinglePutBytes ? undefined : sign(stagingKey(uploadId), 'put', { expiresSeconds: lifetimeMs / 1000 }),
 
     async downloadUrl(oid: LfsOid, { lifetimeMs, fileName }) {
       const key = await findFlatKey(db, oid)

@@ -102,6 +102,8 @@ export class CachedPack implements PackName {
 
   /** As `PackLeasing.stream`: from the file as it grows. To be read while it is held. */
   async *follow(signal?: AbortSignal): AsyncGenerator<Uint8Array> {
+    // One that was given up has a file that goes with it.
+    while (this.#flight?.stop.signal.aborted) await this.#flight.done.catch(() => undefined)
     let outcome: { readonly error?: unknown } | undefined
     const settle = (result: { readonly error?: unknown }): void => {
       outcome = result
@@ -119,7 +121,7 @@ export class CachedPack implements PackName {
         if (outcome && 'error' in outcome) throw outcome.error
         // Bytes that prove to be others are never all of a pack.
         const end = outcome ? this.bytes : Math.min(this.#arriving?.bytes ?? 0, this.bytes - 1)
-        if (at === end) {
+        if (at >= end) {
           await this.#news(signal)
           continue
         }

@@ -163,6 +163,11 @@ class FileSlot implements GrowingFile {
     return this.#ended.promise
   }
 
+  /** It may be read again after all. */
+  reopen(): void {
+    this.#ended = undefined
+  }
+
   /** Closes now, or after the last read under way. The next read opens it again. */
   rest(): void {
     if (this.busy > 0) {
@@ -214,7 +219,7 @@ class PackFile implements HeldBytes {
   }
 
   pin(): void {
-    this.#pins++
+    if (this.#pins++ === 0) this.#slot?.reopen()
   }
 
   async unpin(): Promise<void> {

@@ -140,6 +140,9 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })
     closers.push(() => claim.release())
     await hubStore.sweep()
+    const directUploads = hubStore.signedLinks !== undefined && (await hubStore.provesUploads())
+    if (hubStore.signedLinks && !directUploads)
+      log({ store: hubStore.name }, 'uploads come through the hub: the store copies what nobody signed for, or cannot be reached as clients do')
     const packFiles = await openPackFiles(config, hubStore)
     closers.push(async () => packFiles.close())
     const spool = openSpool({
@@ -179,6 +182,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         keeper,
         reservableBytes: () => hubStore.freeBytes(),
         signedLinks: hubStore.signedLinks,
+        directUploads,
       }),
     )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })

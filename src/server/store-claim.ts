@@ -43,7 +43,12 @@ export async function claimStore(options: StoreClaimOptions): Promise<StoreClaim
 
 async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<DirectConnection> {
   const connection = await db.direct()
-  if (await tryStoreLock(connection, { shared })) return connection
+  try {
+    if (await tryStoreLock(connection, { shared })) return connection
+  } catch (error) {
+    await connection.close().catch(() => undefined)
+    throw error
+  }
   await connection.close()
   throw new HubError(
     'config',

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { Config } from '../config/config.js'
 import { freeBytes } from '../config/free-bytes.js'
 import type { BlobStore, FilePut, LocalFiles, MultipartStore, Promote, SignedLinks } from '../storage/blob-store.js'
+import { acceptsOnlyBytes } from './direct-uploads.js'
 import { createFilesystemBlobStore } from '../storage/filesystem-blob-store.js'
 
 /** Where this hub's bytes are. */
@@ -11,6 +12,8 @@ export interface HubStore {
   readonly localFiles: LocalFiles | undefined
   /** Undefined: clients are not sent to the store. */
   readonly signedLinks: SignedLinks | undefined
+  /** Whether they may put bytes there themselves, found out by trying. */
+  provesUploads(): Promise<boolean>
   /** Every replica reaches it. */
   readonly shared: boolean
   /** For people. */
@@ -24,16 +27,18 @@ export interface HubStore {
 
 /** The store that the settings name. Nothing is asked of it yet. */
 export async function openStore(config: Pick<Config, 'dataDirectory' | 's3' | 'transfer'>): Promise<HubStore> {
-  if (config.s3) {
+  const { s3, transfer } = config
+  if (s3) {
     // 10 MB that a hub with files of its own does not need.
     const { createS3BlobStore } = await import('../storage/s3-blob-store.js')
-    const store = createS3BlobStore(config.s3)
+    const store = createS3BlobStore(s3)
     return {
       store,
       localFiles: undefined,
-      signedLinks: config.transfer === 'direct' ? store : undefined,
+      signedLinks: transfer === 'direct' ? store : undefined,
+      provesUploads: () => acceptsOnlyBytes(store, s3.bucket),
       shared: true,
-      name: `the bucket ${config.s3.bucket} at ${config.s3.endpoint}`,
+      name: `the bucket ${s3.bucket} at ${s3.endpoint}`,
       // A store says that it is full when it is.
       freeBytes: async () => Number.MAX_SAFE_INTEGER,
       sweep: async () => undefined,
@@ -46,6 +51,7 @@ export async function openStore(config: Pick<Config, 'dataDirectory' | 's3' | 't
     store,
     localFiles: store,
     signedLinks: undefined,
+    provesUploads: async () => false,
     shared: false,
     name: directory,
     freeBytes: async () => freeBytes(config.dataDirectory),

@@ -57,6 +57,8 @@ const maxAnswerBytes = 8 * 2 ** 20
 export class S3Transport {
   readonly #signer: S3Signer
   readonly #agent: Agent
+  /** Of bodies that clients take as slowly as they like: nothing else waits for those. */
+  readonly #readers: Agent
   readonly #attempts: number
   readonly #timeouts: S3Timeouts
 
@@ -64,16 +66,19 @@ export class S3Transport {
     this.#signer = signer
     this.#attempts = attempts
     this.#timeouts = { ...defaultTimeouts, ...timeouts }
-    this.#agent = new Agent({
-      connections,
-      allowH2: false,
-      bodyTimeout: this.#timeouts.idleMs,
-      connect: {
-        timeout: this.#timeouts.connectMs,
-        ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
-        ...(lookup ? { lookup } : {}),
-      },
-    })
+    const agent = () =>
+      new Agent({
+        connections,
+        allowH2: false,
+        bodyTimeout: this.#timeouts.idleMs,
+        connect: {
+          timeout: this.#timeouts.connectMs,
+          ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+          ...(lookup ? { lookup } : {}),
+        },
+      })
+    this.#agent = agent()
+    this.#readers = agent()
   }
 
   /**
@@ -93,10 +98,14 @@ export class S3Transport {
 
   /** The same, for an answer whose body is the caller's to read or to destroy. Failures come with an empty one. */
   async open(request: S3Request): Promise<S3Failure & Pick<Dispatcher.ResponseData, 'headers' | 'body'>> {
-    return this.#repeat(request, async ({ statusCode: status, headers, body }) => {
-      if (status < 300) return { status, code: '', headers, body }
-      return { status, code: findErrorCode(await readText(body)) ?? '', headers, body }
-    })
+    return this.#repeat(
+      request,
+      async ({ statusCode: status, headers, body }) => {
+        if (status < 300) return { status, code: '', headers, body }
+        return { status, code: findErrorCode(await readText(body)) ?? '', headers, body }
+      },
+      this.#readers,
+    )
   }
 
   /** A pause before the next attempt: at random, so that those who were refused together do not come back together. */
@@ -107,12 +116,13 @@ export class S3Transport {
 
   /** Ends requests that are under way. */
   async close(): Promise<void> {
-    await this.#agent.destroy()
+    await Promise.all([this.#agent.destroy(), this.#readers.destroy()])
   }
 
   async #repeat<Answer extends S3Failure>(
     request: S3Request,
     read: (response: Dispatcher.ResponseData, doubtful: boolean) => Promise<Answer>,
+    agent: Agent = this.#agent,
   ): Promise<Answer> {
     const { signal, body, expect = [] } = request
     const name = nameOf(request)
@@ -123,7 +133,7 @@ export class S3Transport {
       const source: SourceError = {}
       let answer: Answer
       try {
-        answer = await read(await this.#sendOnce(request, source), doubtful)
+        answer = await read(await this.#sendOnce(request, source, agent), doubtful)
       } catch (error) {
         signal?.throwIfAborted()
         if (source.error !== undefined) throw source.error
@@ -142,12 +152,12 @@ export class S3Transport {
     }
   }
 
-  async #sendOnce(request: S3Request, source: SourceError): Promise<Dispatcher.ResponseData> {
+  async #sendOnce(request: S3Request, source: SourceError, agent: Agent): Promise<Dispatcher.ResponseData> {
     const { body, signal, slow = false } = request
     const { url, headers } = this.#signer.sign(request, body ? (body.sha256 ?? 'UNSIGNED-PAYLOAD') : emptySha256)
     const opened = body && body.bytes > 0 ? body.open() : null
     return sendRequest(url, {
-      dispatcher: this.#agent,
+      dispatcher: agent,
       method: request.method as Dispatcher.HttpMethod,
       headers: { ...headers, ...(body ? { 'content-length': String(body.bytes) } : {}) },
       body:

@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import { parseDatabaseUrl } from '../../src/config/database-url.js'
 import { openDatabase } from '../../src/db/pool.js'
@@ -18,9 +20,33 @@ import { join } from 'node:path'
 const missing = await replicasMissing()
 const gitLfs = (await findGitLfs())[0]!.found
 const skip = missing || gitLfs.missing
-const hubs = skip === false ? await startReplicas(t, { count: 2, env: { CAIRN_TRANSFER: 'direct' } }) : undefined
+let storeOrigin = ''
+const hubs =
+  skip === false
+    ? await startReplicas(t, {
+        count: 2,
+        env: { CAIRN_TRANSFER: 'direct' },
+        storeFront: async (endpoint) => (storeOrigin = await dropCopies(endpoint)),
+      })
+    : undefined
 const home = await mkdtemp(join(tmpdir(), 'cairn-direct-'))
 t.teardown(() => rm(home, { recursive: true, force: true }))
+
+/** What docs/object-stores.md asks for in front of a MinIO: nobody outside may have it copy. */
+async function dropCopies(endpoint: string): Promise<string> {
+  const front = createServer((incoming, answer) => {
+    const { 'x-amz-copy-source': _dropped, ...headers } = incoming.headers
+    const onward = request(new URL(incoming.url!, endpoint), { method: incoming.method, headers }, (response) => {
+      answer.writeHead(response.statusCode!, response.headers)
+      response.pipe(answer)
+    })
+    onward.once('error', () => answer.destroy())
+    incoming.pipe(onward)
+  })
+  await new Promise<void>((resolve) => front.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => new Promise((resolve) => front.close(resolve)))
+  return `http://127.0.0.1:${(front.address() as AddressInfo).port}`
+}
 
 interface Action {
   readonly href: string
@@ -49,14 +75,14 @@ t.test('what was put into the store counts once the hub has read it back', { ski
   const repo = await newRepo('sound')
   const { content, oid, size } = newObject()
   const actions = await batch(repo, 'upload', oid, size)
-  t.equal(new URL(actions['upload']!.href).origin, hubs!.s3.endpoint, 'the bytes do not come to us')
+  t.equal(new URL(actions['upload']!.href).origin, storeOrigin, 'the bytes do not come to us')
   t.equal((await verify(actions['verify']!.href, oid, size)).status, 404, 'nothing is there yet')
   t.equal((await fetch(actions['upload']!.href, { method: 'PUT', body: content })).status, 200)
   t.same(await batch(repo, 'download', oid, size), {}, 'it is not readable before it was verified')
   t.equal((await verify(actions['verify']!.href, oid, size)).status, 200)
   t.equal((await verify(actions['verify']!.href, oid, size)).status, 200, 'once more is as well')
   const { download } = await batch(repo, 'download', oid, size)
-  t.equal(new URL(download!.href).origin, hubs!.s3.endpoint)
+  t.equal(new URL(download!.href).origin, storeOrigin)
   t.ok(Buffer.from(await (await fetch(download!.href)).arrayBuffer()).equals(content))
   const part = await fetch(download!.href, { headers: { range: 'bytes=10-19' } })
   t.equal(part.status, 206)
@@ -140,7 +166,7 @@ t.test('git-lfs pushes and clones; resolve leads to the store', { skip }, async 
       headers: { authorization: `Bearer ${hubs!.token}` },
     })
     t.equal(answer.status, 302, method)
-    t.equal(new URL(answer.headers.get('location')!).origin, hubs!.s3.endpoint)
+    t.equal(new URL(answer.headers.get('location')!).origin, storeOrigin)
     t.equal(answer.headers.get('x-linked-etag'), `"${oid}"`)
     t.equal(answer.headers.get('x-linked-size'), String(size))
     t.match(answer.headers.get('x-repo-commit'), /^[0-9a-f]{40}$/)
@@ -154,4 +180,36 @@ t.test('git-lfs pushes and clones; resolve leads to the store', { skip }, async 
     headers: { authorization: `Bearer ${hubs!.token}`, 'if-none-match': `"${oid}"` },
   })
   t.equal(known.status, 304)
+})
+
+t.test('a store that copies what nobody signed for gets no uploads from clients', { skip: missing }, async (t) => {
+  const bare = await startReplicas(t, { count: 1, env: { CAIRN_TRANSFER: 'direct' } })
+  t.match(bare.replicas[0]!.output(), /uploads come through the hub/)
+  await bare.api('POST', '/api/cairn/repos', { id: 'admin/bare', empty: true })
+  const { content, oid, size } = newObject()
+  const ask = async (operation: string) => {
+    const { body } = await bare.api('POST', '/admin/bare.git/info/lfs/objects/batch', { operation, objects: [{ oid, size }] })
+    return (body as { objects: [{ actions: Readonly<Record<string, Action>> }] }).objects[0].actions
+  }
+  const { upload } = await ask('upload')
+  t.equal(new URL(upload!.href).origin, bare.url)
+  t.equal((await fetch(upload!.href, { method: 'PUT', body: content })).status, 200)
+  const { download } = await ask('download')
+  t.equal(new URL(download!.href).origin, bare.s3.endpoint, 'downloads need not')
+  t.ok(Buffer.from(await (await fetch(download!.href)).arrayBuffer()).equals(content))
+})
+
+t.test('other bytes put there while the hub looks do not become the object', { skip }, async (t) => {
+  const repo = await newRepo('poisoned')
+  const { content, oid, size } = newObject(40_000_000)
+  const actions = await batch(repo, 'upload', oid, size)
+  await fetch(actions['upload']!.href, { method: 'PUT', body: content })
+  const verifying = verify(actions['verify']!.href, oid, size)
+  const evil = Buffer.alloc(size, 'x')
+  for (let i = 0; i < 3; i++) await fetch(actions['upload']!.href, { method: 'PUT', body: evil })
+  await verifying
+  // Whichever came first: what can be had under that name is the object, or nothing.
+  const { download } = await batch(repo, 'download', oid, size)
+  if (download) t.ok(Buffer.from(await (await fetch(download.href)).arrayBuffer()).equals(content))
+  else t.pass('nothing was linked')
 })

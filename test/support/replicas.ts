@@ -43,6 +43,8 @@ export interface Replicas {
 export interface ReplicasOptions {
   readonly count: number
   readonly env?: Readonly<Record<string, string>>
+  /** What stands before the store on the way of clients; comes back with its address. */
+  readonly storeFront?: (endpoint: string) => Promise<string>
 }
 
 const startTimeoutMs = 60_000
@@ -54,12 +56,13 @@ export async function replicasMissing(): Promise<string | false> {
 }
 
 /** Hubs in processes of their own over one PostgreSQL and one bucket of a MinIO, behind nginx, which asks one after the other. */
-export async function startReplicas(t: Teardown, { count, env = {} }: ReplicasOptions): Promise<Replicas> {
+export async function startReplicas(t: Teardown, { count, env = {}, storeFront }: ReplicasOptions): Promise<Replicas> {
   const [minio, nginxFound] = [await findMinio(), await findNginx()]
   if (!minio.found.tool || !nginxFound.tool) throw new Error('MinIO and nginx are needed')
   const [postgres, s3] = await Promise.all([startPostgres(t, { settings: { max_connections: '200' } }), minio.found.tool.start(t)])
   const bucket = await s3.makeBucket()
   const account = s3.account(bucket)
+  const publicEndpoint = await storeFront?.(account.endpoint)
   const home = await mkdtemp(join(tmpdir(), 'cairn-replicas-'))
   const [frontPort, ...ports] = await freePorts(count + 1)
   const publicUrl = `http://127.0.0.1:${frontPort}`
@@ -74,6 +77,7 @@ export async function startReplicas(t: Teardown, { count, env = {} }: ReplicasOp
         CAIRN_SPOOL_BYTES: '4GiB',
         DATABASE_URL: postgres.url(),
         CAIRN_S3_ENDPOINT: account.endpoint,
+        ...(publicEndpoint === undefined ? {} : { CAIRN_S3_PUBLIC_ENDPOINT: publicEndpoint }),
         CAIRN_S3_BUCKET: bucket,
         CAIRN_S3_REGION: account.region,
         CAIRN_S3_ACCESS_KEY: account.accessKey,
@@ -91,7 +95,10 @@ export async function startReplicas(t: Teardown, { count, env = {} }: ReplicasOp
   const nginx = await startNginx(t, {
     program: nginxFound.tool,
     hubs: [hubs[0]!, hubs[1] ?? hubs[0]!],
-    change: (site) => site.replace('server hub-2:8080;', ['server hub-2:8080;', ...hubs.slice(2).map((hub) => `server ${hub};`)].join('\n  ')),
+    change: (site) =>
+      site.replace(/server hub-2:8080( .*;)/, (line, options: string) =>
+        [line, ...hubs.slice(2).map((hub) => `server ${hub}${options}`)].join('\n  '),
+      ),
     port: frontPort!,
   })
   const remote = (path: string, at?: Replica): string => `${(at?.url ?? nginx.url).replace('http://', `http://user:${token}@`)}/${path}`
