@@ -15,7 +15,8 @@ import { Parser } from 'tap-parser'
 import { bringUp } from './support/bring-up.js'
 
 const testRoot = import.meta.dirname
-const fileTimeoutMs = 15 * 60_000
+/** A file that is the first to need a server built by Go waits for that as well. */
+const fileTimeoutMs = 30 * 60_000
 const longTimeoutMs = 120 * 60_000
 /** Folders whose files start servers or real clients. */
 const heavy = ['clients', 'deploy', 'faults', 'rules', 'stores']
