@@ -1,6 +1,7 @@
 import type { Queryable, Transaction } from './pool.js'
 import { allSha256Bytes, sha256Bytes } from './sha256-bytes.js'
 import { named, sql } from './sql.js'
+import { elseKept } from './stored-blobs.js'
 
 /*
  * `lfs_upload`: what is to come, and what is coming. A row without a key is a reservation; one with a key names bytes that may be in the
@@ -75,8 +76,7 @@ export async function beginReserved(
       sql`
     WITH kept AS (
       INSERT INTO stored_blob (key, bytes) VALUES (${finalKey}, ${size}::bigint)
-      ON CONFLICT (key) DO UPDATE SET state = 'live', last_used_at = now() WHERE stored_blob.state <> 'deleting'
-      RETURNING key
+      ${elseKept}
     ), reservation AS (
       UPDATE lfs_upload SET reserved_bytes = 0
       WHERE id = ${reservationId}::uuid AND key IS NULL AND repo_id = ${repoId} AND sha256 = ${sha256Bytes(oid)} AND size = ${size}

@@ -6,6 +6,10 @@ import { ago, named, sql, type Sql } from './sql.js'
  * src/kept; see docs/git-storage.md, "Keeping and deleting a stored blob". Rows are always locked in the order of their keys, as bytes.
  */
 
+/** What a row that is there already becomes for who keeps it; one that is being deleted stays so, and is not in the answer. */
+export const elseKept = sql`ON CONFLICT (key) DO UPDATE SET state = 'live', last_used_at = now() WHERE stored_blob.state <> 'deleting'
+    RETURNING key`
+
 /**
  * Creates, revives or touches a row for each key, all as live, and comes back with the keys that have one. One that is missing is being
  * deleted. A key must not be there twice.
@@ -19,8 +23,7 @@ export async function keepBlobs(db: Queryable, blobs: readonly { readonly key: s
     SELECT b.key, b.bytes
     FROM unnest(${blobs.map(({ key }) => key)}::text[], ${blobs.map(({ bytes }) => bytes)}::bigint[]) AS b (key, bytes)
     ORDER BY b.key COLLATE "C"
-    ON CONFLICT (key) DO UPDATE SET state = 'live', last_used_at = now() WHERE stored_blob.state <> 'deleting'
-    RETURNING key`,
+    ${elseKept}`,
     ),
   )
   return rows.map(({ key }) => key)

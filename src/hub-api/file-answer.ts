@@ -46,16 +46,19 @@ function identityHeaders(repo: RepoState, { commit, isFixed }: FoundFile): Heade
 
 const nameOf = ({ path }: FoundFile): string => path.slice(path.lastIndexOf('/') + 1)
 
-function contentHeaders(request: FastifyRequest, found: FoundFile, { size, pointer, isPointerText }: FileContent, etag: string): Headers {
+function contentHeaders(request: FastifyRequest, found: FoundFile, content: FileContent, etag: string): Headers {
   const name = nameOf(found)
-  const type = isPointerText ? plainText : mediaType(name)
+  const type = content.isPointerText ? plainText : mediaType(name)
   const isInline = isShown(type) && !isTrue(request.query, 'download')
   return {
     'content-type': type,
     ...(isTrue(request.query, 'noContentDisposition') ? {} : { 'content-disposition': contentDisposition(isInline ? 'inline' : 'attachment', name) }),
-    ...(pointer ? { 'x-linked-etag': etag, 'x-linked-size': size } : {}),
+    ...linkedHeaders(content, etag),
   }
 }
+
+/** What is known of a large object, with its bytes or instead of them. */
+const linkedHeaders = ({ pointer, size }: FileContent, etag: string): Headers => (pointer ? { 'x-linked-etag': etag, 'x-linked-size': size } : {})
 
 /** Answers a GET or HEAD with a file, a part of it, or why not. */
 export async function sendFile(
@@ -66,12 +69,11 @@ export async function sendFile(
   const etag = `"${content.id}"`
   if (content.elsewhere && checkPreconditions(request.headers, etag) === 'send') {
     const { href } = await content.elsewhere(nameOf(found))
-    const { 'content-type': _type, 'content-disposition': _disposition, ...linked } = contentHeaders(request, found, content, etag)
     return (
       reply
         .code(302)
         // The link is good for this caller and this hour.
-        .headers({ ...identityHeaders(repo, found), ...linked, 'cache-control': 'private, no-store', location: href })
+        .headers({ ...identityHeaders(repo, found), ...linkedHeaders(content, etag), 'cache-control': 'private, no-store', location: href })
         .send()
     )
   }

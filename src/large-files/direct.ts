@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { LargeObject } from '../../lfs/ports.js'
 import type { LfsOid } from '../../lfs/types.js'
-import { findFlatKey } from '../db/large-objects.js'
+import { findFlatKey, findLinkedObjects } from '../db/large-objects.js'
 import { HubError } from '../errors.js'
 import type { SignedLinks } from '../storage/blob-store.js'
 import { parseBlobKey, stagingKey } from '../storage/keys.js'
@@ -53,7 +53,8 @@ export function createDirectTransfers(deps: DirectDependencies): DirectTransfers
       // Bytes that are no object are nobody's; after any other failure the client may ask again.
       if (error instanceof HubError && error.code === 'invalid') await store.delete(own)
       else await staging.promote(own, given).catch(() => undefined)
-      throw error
+      // Another hub may have done it meanwhile, and taken the bytes away under this one.
+      if ((await findLinkedObjects(db, upload.repoId, [oid])).length === 0) throw error
     }
     return true
   }

@@ -71,13 +71,7 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
     let stored = (await largeFiles.find(repo.id, [oid])).get(oid)
     if (stored === undefined && largeFiles.direct && actor.kind !== 'anonymous') {
       const { uploadId } = claims
-      const accepted = await largeFiles.direct
-        .accept({ oid, size: claims.size, uploadId, repoId: repo.id, actorId: actor.id })
-        .catch(async (error: unknown) => {
-          // Another hub may have done it meanwhile, and taken the bytes away under this one.
-          if ((await largeFiles.find(repo.id, [oid])).has(oid)) return true
-          throw error
-        })
+      const accepted = await largeFiles.direct.accept({ oid, size: claims.size, uploadId, repoId: repo.id, actorId: actor.id })
       if (accepted) {
         stored = claims.size
         logTransfer(request, 'large object accepted', { bytes: stored, ms: Math.round(performance.now() - startedAt) })
