@@ -13,9 +13,5 @@ const flag = '--max-semi-space-size'
 export function limitYoungHeap({ execArgv, env }: { readonly execArgv: readonly string[]; readonly env: NodeJS.ProcessEnv }): void {
   if ([...execArgv, env['NODE_OPTIONS'] ?? ''].some((arg) => arg.includes(flag)) || !process.execve) return
   const [node, ...args] = process.argv
-  try {
-    process.execve(process.execPath, [node ?? process.execPath, `${flag}=${semiSpaceMB}`, ...execArgv, ...args], env)
-  } catch {
-    // It serves as well without.
-  }
+  process.execve(process.execPath, [node ?? process.execPath, `${flag}=${semiSpaceMB}`, ...execArgv, ...args], env)
 }

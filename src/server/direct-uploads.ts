@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { BlobStore, SignedLinks } from '../storage/blob-store.js'
 import { stagingKey } from '../storage/keys.js'
+import { oneChunk } from '../storage/whole-bytes.js'
 
 const timeoutMs = 10_000
 const linkSeconds = 60
@@ -14,7 +15,7 @@ export async function acceptsOnlyBytes(store: BlobStore & SignedLinks, bucket: s
   const [source, target] = [stagingKey(`probe-${randomUUID()}`), stagingKey(`probe-${randomUUID()}`)]
   const secret = randomBytes(64)
   try {
-    await store.put(source, once(secret), { bytes: secret.length })
+    await store.put(source, oneChunk(secret), { bytes: secret.length })
     const url = store.signedUrl(target, 'put', { expiresSeconds: linkSeconds })
     if (!url) return false
     const response = await fetch(url, {
@@ -31,8 +32,4 @@ export async function acceptsOnlyBytes(store: BlobStore & SignedLinks, bucket: s
   } finally {
     await Promise.all([source, target].map((key) => store.delete(key).catch(() => undefined)))
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }

@@ -5,6 +5,7 @@ import type { Database, DirectConnection } from '../db/pool.js'
 import { HubError } from '../errors.js'
 import type { BlobStore } from '../storage/blob-store.js'
 import { storeIdKey } from '../storage/keys.js'
+import { oneChunk, readWhole } from '../storage/whole-bytes.js'
 
 export interface StoreClaim {
   release(): Promise<void>
@@ -96,10 +97,11 @@ function keepLock(options: StoreClaimOptions, first: DirectConnection): StoreCla
 
 async function ensureSameStore({ db, store, storeName }: StoreClaimOptions): Promise<void> {
   const { storeId, marked } = await ensureHubStore(db, randomUUID())
-  if (!marked && !(await readStoreId(store))) {
-    await store.put(storeIdKey, bytesOf(storeId), { ifAbsent: true })
+  let found = await readStoreId(store)
+  if (found === undefined && !marked) {
+    await store.put(storeIdKey, oneChunk(Buffer.from(`${storeId}\n`)), { ifAbsent: true })
+    found = await readStoreId(store)
   }
-  const found = await readStoreId(store)
   if (found === undefined)
     throw new HubError('config', `${storeName} is not the store of this database: it has no ${storeIdKey}. Is CAIRN_S3_BUCKET or CAIRN_DATA right?`)
   if (found !== storeId)
@@ -110,15 +112,9 @@ async function ensureSameStore({ db, store, storeName }: StoreClaimOptions): Pro
   if (!marked) await setStoreMarked(db)
 }
 
-async function* bytesOf(text: string): AsyncGenerator<Uint8Array> {
-  yield Buffer.from(`${text}\n`)
-}
-
 async function readStoreId(store: BlobStore): Promise<string | undefined> {
   const info = await store.stat(storeIdKey)
   if (!info) return undefined
-  const chunks: Buffer[] = []
-  for await (const chunk of await store.open(storeIdKey, { range: { from: 0, to: Math.min(info.bytes, maxIdBytes) } }))
-    chunks.push(Buffer.from(chunk))
-  return Buffer.concat(chunks).toString('utf8').trim()
+  const bytes = await readWhole(await store.open(storeIdKey, { range: { from: 0, to: Math.min(info.bytes, maxIdBytes) } }))
+  return bytes.toString('utf8').trim()
 }

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import type { BlobKey, BlobStore, MultipartStore, SignedLinks } from '../../storage/blob-store.js'
 import { stagingKey } from '../../storage/keys.js'
+import { oneChunk, readWhole } from '../../storage/whole-bytes.js'
 import { chain, Fault, look, Skipped, type Change, type Finding } from './finding.js'
 
 export interface CheckedStore {
@@ -23,22 +24,22 @@ export async function* checkStore({ store, name, settings }: CheckedStore): Asyn
   const check = (what: string, work: () => Promise<string>): Promise<Finding> => look(`store: ${what}`, settings, () => explained(settings, work))
   try {
     const put = await check('put', async () => {
-      await store.put(key, once(content))
+      await store.put(key, oneChunk(content))
       return `${name} takes bytes`
     })
     yield put
     if (put.state === 'fault') return
     yield check('get', async () => {
-      expectSame(await readAll(await store.open(key)), content)
+      expectSame(await readWhole(await store.open(key)), content)
       return 'they come back'
     })
     yield check('range', async () => {
-      expectSame(await readAll(await store.open(key, { range: { from: 10, to: 20 } })), content.subarray(10, 20))
+      expectSame(await readWhole(await store.open(key, { range: { from: 10, to: 20 } })), content.subarray(10, 20))
       return 'a range of them, too'
     })
     yield check('conditional put', async () => {
-      await store.put(key, once(Buffer.from('other bytes')), { ifAbsent: true })
-      expectSame(await readAll(await store.open(key)), content)
+      await store.put(key, oneChunk(Buffer.from('other bytes')), { ifAbsent: true })
+      expectSame(await readWhole(await store.open(key)), content)
       return 'what is there is not overwritten'
     })
     yield check('list', async () => {
@@ -61,8 +62,8 @@ async function checkMultipart(store: CheckedStore['store'], key: BlobKey): Promi
   if (!store.begin || !store.part || !store.complete || !store.abort) throw new Skipped('this store takes everything in one piece')
   const upload = await store.begin(key)
   try {
-    const first = await store.part(upload, 1, once(Buffer.alloc(partBytes, 'x')))
-    const second = await store.part(upload, 2, once(Buffer.from('end')))
+    const first = await store.part(upload, 1, oneChunk(Buffer.alloc(partBytes, 'x')))
+    const second = await store.part(upload, 2, oneChunk(Buffer.from('end')))
     const { bytes } = await store.complete(upload, [first, second])
     if (bytes !== partBytes + 3) throw new Error(`two parts of ${partBytes} and 3 bytes became ${bytes}`)
     return 'parts are put together'
@@ -122,16 +123,6 @@ async function explained(settings: Change, work: () => Promise<string>): Promise
     const known = causes.find(([pattern]) => pattern.test(said))
     throw new Fault(known?.[2] ? `${said}; ${known[2]}` : said, known?.[1] ?? settings)
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
-}
-
-async function readAll(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const parts: Buffer[] = []
-  for await (const chunk of chunks) parts.push(Buffer.from(chunk))
-  return Buffer.concat(parts)
 }
 
 function expectSame(found: Buffer, expected: Buffer): void {
