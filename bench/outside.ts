@@ -7,6 +7,7 @@ import { promisify } from 'node:util'
 import { createS3BlobStore } from '../src/storage/s3-blob-store.js'
 import { stagingKey } from '../src/storage/keys.js'
 import { git } from '../test/support/git.js'
+import { residentBytes } from '../test/support/hostile.js'
 import { startReplicas, type Replica, type Replicas } from '../test/support/replicas.js'
 import { makeSmallRepo } from './make-small-repo.js'
 import { compare } from './small.js'
@@ -21,12 +22,6 @@ const rounds = 3
 const maxGrowthMB = 150
 
 const best = (seconds: readonly number[]): number => Math.min(...seconds)
-
-/** In memory now, MB. */
-async function memoryOf({ child }: Replica): Promise<number> {
-  const status = await readFile(`/proc/${child.pid}/status`, 'utf8')
-  return Number(/VmRSS:\s+(\d+)/.exec(status)![1]) / 1024
-}
 
 async function hashOf(file: string): Promise<string> {
   const hash = createHash('sha256')
@@ -70,8 +65,8 @@ async function* largeBytes({ folder }: Bench, hubs: Replicas): AsyncGenerator<Ro
       const key = stagingKey(`bench-${round}`)
       const put = direct.signedUrl(key, 'put', { expiresSeconds: 600 }).href
       directPuts.push((await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', put]))).seconds)
-      const before = await memoryOf(replica)
-      const watch = setInterval(() => void memoryOf(replica).then((now) => (grown = Math.max(grown, now - before))), 100)
+      const before = await residentBytes(replica)
+      const watch = setInterval(() => void residentBytes(replica).then((now) => (grown = Math.max(grown, (now - before) / 2 ** 20))), 100)
       const upload = await actions('upload', oid)
       puts.push((await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', upload]))).seconds)
       const download = await actions('download', oid)

@@ -197,7 +197,7 @@ export async function health(hub: Hub): Promise<number> {
 }
 
 /** Resident memory of the hub, bytes. */
-export async function residentBytes(hub: Hub): Promise<number> {
+export async function residentBytes(hub: Pick<Hub, 'child'>): Promise<number> {
   const status = await readFile(`/proc/${hub.child.pid}/status`, 'utf8').catch(() => '')
   const kilobytes = /^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? (await promisify(execFile)('ps', ['-o', 'rss=', '-p', String(hub.child.pid)])).stdout
   return Number(kilobytes) * 1024

@@ -2,18 +2,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig, type Env } from '../../../src/config/config.js'
 import { freeBytes } from '../../../src/config/free-bytes.js'
+import { complaintOf } from '../../support/complaints.js'
 
 const token = `hf_${'a'.repeat(34)}`
 const secret = 's'.repeat(32)
-
-function complaintOf(env: Env): string {
-  try {
-    loadConfig(env)
-  } catch (error) {
-    return (error as Error).message
-  }
-  return ''
-}
 
 t.test('with nothing configured there is a hub on loopback, in one folder', async (t) => {
   const config = loadConfig({ PATH: '/bin' })

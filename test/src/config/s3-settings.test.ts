@@ -3,21 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { loadConfig, type Env } from '../../../src/config/config.js'
+import { complaintOf } from '../../support/complaints.js'
 
 const needed = {
   CAIRN_S3_ENDPOINT: 'http://minio:9000',
   CAIRN_S3_BUCKET: 'models',
   CAIRN_S3_ACCESS_KEY: 'cairn',
   CAIRN_S3_SECRET_KEY: 'open/sesame+1',
-}
-
-function complaintOf(env: Env): string {
-  try {
-    loadConfig(env)
-  } catch (error) {
-    return (error as Error).message
-  }
-  return ''
 }
 
 t.test('without an S3 store blobs are on disk', async (t) => {
