@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { LfsOid } from '../../lfs/types.js'
+import type { PackRequest } from '../../protocol/ports.js'
 import type { CommandResult, Oid, PushCommand, RefName } from '../../protocol/types.js'
 import { zeroOid } from '../../protocol/types.js'
 import { ensureAdmin } from '../../src/auth/accounts.js'
@@ -200,3 +201,13 @@ export class WorkTree {
     return (await git(args, { cwd: this.cwd, input: Buffer.from(`${revisions.join('\n')}\n`) })).stdout
   }
 }
+
+/** What a clone asks for, and what is asked otherwise. */
+export const cloneRequest = (wants: readonly string[], more: object = {}): PackRequest => ({
+  wants: wants as readonly Oid[],
+  haves: [],
+  thinPack: true,
+  ofsDelta: true,
+  includeTag: false,
+  ...more,
+})

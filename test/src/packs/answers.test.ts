@@ -1,26 +1,17 @@
 import { join } from 'node:path'
 import t from 'tap'
-import type { Oid } from '../../../protocol/types.js'
+import type { PackRequest } from '../../../protocol/ports.js'
 import { AnswerMemory } from '../../../src/packs/answer-cache.js'
 import { createAnswers } from '../../../src/packs/answers.js'
 import { findStoredAnswer } from '../../../src/packs/stored-answer.js'
-import { create, openDomain, slices, workTree } from '../../support/domain.js'
+import { cloneRequest, create, openDomain, slices, workTree } from '../../support/domain.js'
 import { git } from '../../support/git.js'
 
 const domain = await openDomain(t)
 const work = await workTree(t.testdir())
 const answers = createAnswers({ answerBytes: 2 ** 20 })
 
-const request = (wants: readonly string[], more: object = {}) => ({
-  wants: wants as readonly Oid[],
-  haves: [] as readonly Oid[],
-  thinPack: true,
-  ofsDelta: true,
-  includeTag: false,
-  ...more,
-})
-
-async function packed(view: Parameters<ReturnType<typeof answers.answerFor>>[0], asked: ReturnType<typeof request>): Promise<Buffer> {
+async function packed(view: Parameters<ReturnType<typeof answers.answerFor>>[0], asked: PackRequest): Promise<Buffer> {
   const chunks: Buffer[] = []
   for await (const chunk of answers.answerFor('user 1')(view, asked, { slices: slices() })) chunks.push(Buffer.from(chunk))
   return Buffer.concat(chunks)
@@ -44,17 +35,17 @@ t.test('a stored pack is the answer only to who wants all that it holds', async 
   const pack = await work.pack(two, tag)
   await domain.push(repo, { commands: [create('refs/heads/main', two), create('refs/tags/v1', tag)], pack })
   const view = await domain.packs.openSnapshot(repo.id)
-  t.equal(findStoredAnswer(view, request([two, tag])), 0)
-  t.same(await packed(view, request([two, tag])), pack, 'byte for byte')
-  t.equal(findStoredAnswer(view, request([two, tag, one])), 0, 'wanting more of it is no hindrance')
-  t.equal(findStoredAnswer(view, request([two], { includeTag: true })), 0, 'the tag goes along when it is asked for')
-  const cases: readonly (readonly [string, ReturnType<typeof request>])[] = [
-    ['not every root is wanted', request([two])],
-    ['an older commit', request([one])],
-    ['something is had', request([two, tag], { haves: [one] })],
-    ['no offsets', request([two, tag], { ofsDelta: false })],
-    ['nothing is wanted', request([])],
-    ['something that is not in it', request([two, tag, 'f'.repeat(40)])],
+  t.equal(findStoredAnswer(view, cloneRequest([two, tag])), 0)
+  t.same(await packed(view, cloneRequest([two, tag])), pack, 'byte for byte')
+  t.equal(findStoredAnswer(view, cloneRequest([two, tag, one])), 0, 'wanting more of it is no hindrance')
+  t.equal(findStoredAnswer(view, cloneRequest([two], { includeTag: true })), 0, 'the tag goes along when it is asked for')
+  const cases: readonly (readonly [string, PackRequest])[] = [
+    ['not every root is wanted', cloneRequest([two])],
+    ['an older commit', cloneRequest([one])],
+    ['something is had', cloneRequest([two, tag], { haves: [one] })],
+    ['no offsets', cloneRequest([two, tag], { ofsDelta: false })],
+    ['nothing is wanted', cloneRequest([])],
+    ['something that is not in it', cloneRequest([two, tag, 'f'.repeat(40)])],
   ]
   for (const [name, asked] of cases) t.equal(findStoredAnswer(view, asked), -1, name)
   view.release()
@@ -70,11 +61,11 @@ t.test('an object smuggled into a pack is not sent to who did not want it', asyn
   const pack = (await git(['pack-objects', '--stdout', '-q'], { cwd: work.cwd, input: Buffer.from(names) })).stdout
   await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack })
   const view = await domain.packs.openSnapshot(repo.id)
-  t.equal(findStoredAnswer(view, request([oid])), -1)
-  const sent = await objectsOf(await packed(view, request([oid])))
+  t.equal(findStoredAnswer(view, cloneRequest([oid])), -1)
+  const sent = await objectsOf(await packed(view, cloneRequest([oid])))
   t.notOk(sent.includes(hidden))
   t.ok(sent.includes(oid))
-  t.ok((await objectsOf(await packed(view, request([oid, hidden])))).includes(hidden))
+  t.ok((await objectsOf(await packed(view, cloneRequest([oid, hidden])))).includes(hidden))
   view.release()
 })
 
@@ -85,9 +76,9 @@ t.test('a pack that leans on others is no answer, and neither is a hidden one', 
   await domain.push(repo, { commands: [create('refs/heads/main', base)], pack: await work.pack(base) })
   await domain.push(repo, { commands: [create('refs/heads/next', next)], pack: await work.pack(next, `^${base}`) })
   const view = await domain.packs.openSnapshot(repo.id)
-  t.equal(findStoredAnswer(view, request([next])), -1)
+  t.equal(findStoredAnswer(view, cloneRequest([next])), -1)
   const { stdout } = await git(['rev-list', '--objects', '--no-object-names', next], { cwd: work.cwd })
-  t.same(await objectsOf(await packed(view, request([next]))), stdout.toString().trim().split('\n').toSorted())
+  t.same(await objectsOf(await packed(view, cloneRequest([next]))), stdout.toString().trim().split('\n').toSorted())
   view.release()
 })
 
@@ -136,7 +127,7 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
     onAnswered: (source, outcome) => told.push(`${source} ${outcome}`),
   })
   const told: string[] = []
-  const asked = request([oid], { ofsDelta: false })
+  const asked = cloneRequest([oid], { ofsDelta: false })
   const take = async () => {
     for await (const _chunk of limited.answerFor('user 1')(view, asked, { slices: slices() })) continue
   }
@@ -157,11 +148,11 @@ t.test('what answered is told, and whether all of it was taken', async (t) => {
   const view = await domain.packs.openSnapshot(repo.id)
   const told: string[] = []
   const telling = createAnswers({ answerBytes: 2 ** 20, onAnswered: (source, outcome) => told.push(`${source} ${outcome}`) })
-  const take = async (asked: ReturnType<typeof request>, signal?: AbortSignal) => {
+  const take = async (asked: PackRequest, signal?: AbortSignal) => {
     for await (const _chunk of telling.answerFor('user 1')(view, asked, { slices: slices(signal) })) continue
   }
-  const stored = request([oid])
-  const walk = request([oid], { ofsDelta: false })
+  const stored = cloneRequest([oid])
+  const walk = cloneRequest([oid], { ofsDelta: false })
   await take(stored)
   await take(walk)
   for await (const _chunk of telling.answerFor('user 1')(view, stored, { slices: slices() })) break

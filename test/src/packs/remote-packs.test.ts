@@ -5,30 +5,21 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import type { Oid } from '../../../protocol/types.js'
+import type { PackRequest } from '../../../protocol/ports.js'
 import { packOf } from '../../../protocol/ports.js'
 import { createAnswers, type Answers } from '../../../src/packs/answers.js'
 import type { Snapshot } from '../../../src/packs/snapshot.js'
 import { createPackJobs } from '../../../src/packs/workers/pack-jobs.js'
 import { PackWorkers } from '../../../src/packs/workers/pool.js'
 import { becomes } from '../../support/becomes.js'
-import { create, move, openDomain, slices, workTree, type Domain, type WorkTree } from '../../support/domain.js'
+import { cloneRequest, create, move, openDomain, slices, workTree, type Domain, type WorkTree } from '../../support/domain.js'
 import { git } from '../../support/git.js'
 
 const KiB = 1024
 const folder = t.testdir()
 const work = await workTree(folder)
 
-const request = (wants: readonly string[], more: object = {}) => ({
-  wants: wants as readonly Oid[],
-  haves: [] as readonly Oid[],
-  thinPack: true,
-  ofsDelta: true,
-  includeTag: false,
-  ...more,
-})
-
-async function packed(answers: Answers, view: Snapshot, asked: ReturnType<typeof request>, signal?: AbortSignal): Promise<Buffer> {
+async function packed(answers: Answers, view: Snapshot, asked: PackRequest, signal?: AbortSignal): Promise<Buffer> {
   const chunks: Buffer[] = []
   for await (const chunk of answers.answerFor('user 1')(view, asked, { slices: slices(signal) })) chunks.push(Buffer.from(chunk))
   return Buffer.concat(chunks)
@@ -92,7 +83,7 @@ t.test('what was pushed here is read here without a download', async (t) => {
   const answers = createAnswers({ answerBytes: 1024 })
   const { repoId, tip, packs } = await pushed(domain, 'here', await workTree(folder), 1, 3_000 * KiB)
   const view = await domain.packs.openSnapshot(repoId)
-  t.ok((await packed(answers, view, request([tip]))).equals(packs[0]!))
+  t.ok((await packed(answers, view, cloneRequest([tip]))).equals(packs[0]!))
   const entry = view.find(Buffer.from(tip, 'hex'), 'credit')
   t.ok((await view.read(packOf(entry), view.offsetOf(entry), view.endOf(entry))).length > 0)
   view.release()
@@ -110,10 +101,10 @@ t.test('a clone that is a stored pack goes out while the pack comes in, and open
   watched.pace = (key, at) => (key.startsWith('packs/') && at > 3_000 * KiB ? rest.promise : undefined)
   const views = await Promise.all(Array.from({ length: 20 }, () => domain.packs.openSnapshot(repoId)))
   t.equal(fetchedPacks(domain), 0)
-  const answer = answers.answerFor('user 1')(views[0]!, request([tip]), { slices: slices() })
+  const answer = answers.answerFor('user 1')(views[0]!, cloneRequest([tip]), { slices: slices() })
   const stream = answer[Symbol.asyncIterator]()
   t.ok(((await stream.next()) as IteratorYieldResult<Uint8Array>).value.length > 0, 'there are bytes before the pack is here')
-  const others = views.slice(1).map((view) => packed(answers, view, request([tip])))
+  const others = views.slice(1).map((view) => packed(answers, view, cloneRequest([tip])))
   await stream.return?.()
   views[0]!.release()
   rest.resolve()
@@ -133,7 +124,7 @@ t.test('bytes that are others than were stored reach nobody as a pack', async (t
   for (const jobs of [{}, { jobs: createPackJobs(workers, domain.spool) }]) {
     const answers = createAnswers({ answerBytes: 1024, ...jobs })
     const view = await domain.packs.openSnapshot(repoId)
-    await t.rejects(packed(answers, view, request([tip])), { code: 'corrupt' })
+    await t.rejects(packed(answers, view, cloneRequest([tip])), { code: 'corrupt' })
     const entry = view.find(Buffer.from(tip, 'hex'), 'credit')
     await t.rejects(view.read(packOf(entry), view.offsetOf(entry), view.endOf(entry)), { code: 'corrupt' })
     view.release()
@@ -152,9 +143,9 @@ t.test('a worker asks for the packs it reads, and one that cannot come fails the
   const parent = await source.rev('HEAD~1')
   await emptyCache(domain)
   const view = await domain.packs.openSnapshot(repoId)
-  const newest = await packed(answers, view, request([tip], { haves: [parent] }))
+  const newest = await packed(answers, view, cloneRequest([tip], { haves: [parent] }))
   t.ok(newest.length > 200 * KiB && newest.length < 300 * KiB)
-  t.ok(await isWhole(await packed(answers, view, request([tip])), tip))
+  t.ok(await isWhole(await packed(answers, view, cloneRequest([tip])), tip))
   t.equal(fetchedPacks(domain), 4)
   view.release()
   await emptyCache(domain)
@@ -168,7 +159,7 @@ t.test('a worker asks for the packs it reads, and one that cannot come fails the
     throw new Error('the store is away')
   }
   const other = await domain.packs.openSnapshot(repoId)
-  await t.rejects(packed(answers, other, request([tip], { haves: [parent] })), { message: /the store is away/ })
+  await t.rejects(packed(answers, other, cloneRequest([tip], { haves: [parent] })), { message: /the store is away/ })
   other.release()
 })
 
@@ -187,7 +178,7 @@ t.test('a client that leaves while a worker waits for a pack leaves nothing runn
   for (const haves of [[], [parent]]) {
     const view = await domain.packs.openSnapshot(repoId)
     const gone = new AbortController()
-    const fetching = packed(answers, view, request([tip], { haves }), gone.signal)
+    const fetching = packed(answers, view, cloneRequest([tip], { haves }), gone.signal)
     await becomes(() => fetchedPacks(domain) > 0)
     gone.abort()
     await t.rejects(fetching, { code: 'cancelled' })
@@ -197,7 +188,7 @@ t.test('a client that leaves while a worker waits for a pack leaves nothing runn
   }
   stuck.resolve()
   const view = await domain.packs.openSnapshot(repoId)
-  t.ok(await isWhole(await packed(answers, view, request([tip])), tip))
+  t.ok(await isWhole(await packed(answers, view, cloneRequest([tip])), tip))
   view.release()
   t.ok(cache.usedBytes > 600 * KiB)
 })
@@ -224,7 +215,7 @@ t.test('clones and pages of repositories that do not fit together all end well, 
         const entry = view.find(Buffer.from(tip, 'hex'), 'credit')
         await view.read(packOf(entry), view.offsetOf(entry), view.endOf(entry))
       } else {
-        await isWhole(await packed(answers, view, request([tip])), tip)
+        await isWhole(await packed(answers, view, cloneRequest([tip])), tip)
       }
       view.release()
     }
