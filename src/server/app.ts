@@ -76,6 +76,8 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request' }),
     genReqId: (raw) => createRequestId(raw.headers),
     requestTimeout: 0,
+    // A proxy may send one more on a connection it keeps, just when we are told to stop: it is answered, and the connection ends after it.
+    return503OnClosing: false,
     keepAliveTimeout: keepAliveTimeoutMs,
     http: { headersTimeout: headersTimeoutMs, connectionsCheckingInterval: Math.min(checkIntervalMs, headersTimeoutMs) },
     routerOptions: { maxParamLength, ignoreDuplicateSlashes: false },

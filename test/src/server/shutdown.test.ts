@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { redactUrl } from '../../../src/http/redact-url.js'
 import { createLogger } from '../../../src/server/logger.js'
 import { createShutdown } from '../../../src/server/shutdown.js'
+import { createPeopledHub } from '../../support/memory-hub.js'
 
 async function serve(t: Test, closeGraceMs: number) {
   const steps: string[] = []
@@ -103,4 +104,26 @@ t.test('a connection that never asked for anything holds up nothing', async (t) 
   await shutdown.stop()
   t.ok(performance.now() - startedAt < 10_000)
   t.same(steps, ['stopping', 'services', 'stopped'])
+})
+
+t.test('a request that is on its way when the hub is told to stop is answered, and its connection ends', async (t) => {
+  const { app } = createPeopledHub()
+  await app.listen({ port: 0 })
+  const shutdown = createShutdown({ app, closeGraceMs: 5_000, closeServices: async () => undefined, log: () => undefined })
+  const socket = connect((app.server.address() as AddressInfo).port, 'localhost')
+  let answer = ''
+  socket.on('data', (chunk: Buffer) => (answer += chunk.toString()))
+  // As a proxy's: kept open after an answer, and used again just now.
+  socket.write('GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await once(socket, 'data')
+  socket.write('GET /healthz HTTP/1.1\r\n')
+  await delay(50)
+  const stopped = shutdown.stop()
+  await delay(50)
+  answer = ''
+  socket.write('Host: localhost\r\n\r\n')
+  await once(socket, 'close')
+  t.match(answer, /^HTTP\/1\.1 200 OK\r\n/)
+  t.match(answer, /\r\nconnection: close\r\n/i)
+  await stopped
 })
