@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { named, sql } from './sql.js'
+import { ago, named, sql } from './sql.js'
 
 /** What a snapshot is made under. */
 export interface SnapshotRow {
@@ -111,4 +111,45 @@ export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ read
     await tx.execute(sql`INSERT INTO pack_inline (pack_id, pack, idx, tbl) VALUES (${packId}, ${stored.pack}, ${stored.idx}, ${stored.tbl})`)
   }
   return { packId, inserted }
+}
+
+/** Repositories in which so many packs stand side by side that folding may be worth it, the fullest first. */
+export async function listFoldCandidates(
+  db: Queryable,
+  { maxInline, maxInlineBytes, maxPacks }: { readonly maxInline: number; readonly maxInlineBytes: number; readonly maxPacks: number },
+): Promise<number[]> {
+  const rows = await db.query<{ repo_id: number }>(sql`
+    SELECT p.repo_id FROM packs p JOIN repositories r ON r.id = p.repo_id
+    WHERE p.state = 'live' AND p.class < 2 AND r.deleted_at IS NULL
+    GROUP BY p.repo_id
+    HAVING count(*) > ${maxPacks}::int OR count(*) FILTER (WHERE p.tbl_sha256 IS NULL) > ${maxInline}::int
+      OR sum(p.bytes) FILTER (WHERE p.tbl_sha256 IS NULL) > ${maxInlineBytes}::bigint
+    ORDER BY count(*) DESC, p.repo_id`)
+  return rows.map(({ repo_id }) => repo_id)
+}
+
+/**
+ * Takes live packs of a locked repository out of use: snapshots that know them still read them, new ones do not. Comes back with those that were
+ * live. `changedVer`: packs_ver once this transaction is committed.
+ */
+export async function retirePacks(
+  tx: Transaction,
+  repoId: number,
+  packIds: readonly number[],
+  changedVer: number,
+): Promise<{ readonly packs: number; readonly bytes: number }> {
+  const rows = await tx.query<{ bytes: number }>(sql`
+    UPDATE packs SET state = 'retired', retired_at = now(), changed_ver = ${changedVer}
+    WHERE repo_id = ${repoId} AND id = ANY (${packIds}::bigint[]) AND state = 'live' RETURNING bytes`)
+  return { packs: rows.length, bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
+
+/** Removes the rows of packs that have been out of use for so long, `limit` at most, and with them their claims on stored bytes. How many. */
+export async function removeRetiredPacks(tx: Transaction, retiredMs: number, limit: number): Promise<number> {
+  const rows = await tx.query<{ id: number }>(sql`
+    SELECT id FROM packs WHERE state = 'retired' AND retired_at <= ${ago(retiredMs)} ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED`)
+  const ids = rows.map(({ id }) => id)
+  if (ids.length === 0) return 0
+  await tx.execute(sql`DELETE FROM blob_link WHERE pack_id = ANY (${ids}::bigint[])`)
+  return tx.execute(sql`DELETE FROM packs WHERE id = ANY (${ids}::bigint[])`)
 }

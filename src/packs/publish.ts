@@ -45,14 +45,10 @@ export function createPublishPack({ store, files, keeper, recent }: PublishDepen
  * Locks what a published pack relies on against deletion until the transaction ends. False: something is gone, publish again.
  * @see docs/git-storage.md, "Keeping and deleting a stored blob"
  */
-export async function lockPackBlobs(tx: Transaction, { pack }: StagedRepoPack): Promise<boolean> {
-  return (
-    !pack ||
-    pack.inline !== undefined ||
-    lockKept(
-      tx,
-      blobsOf(pack).map(({ key }) => key),
-    )
+export async function lockPackBlobs(tx: Transaction, ...staged: readonly StagedRepoPack[]): Promise<boolean> {
+  return lockKept(
+    tx,
+    staged.flatMap(({ pack }) => (!pack || pack.inline ? [] : blobsOf(pack).map(({ key }) => key))),
   )
 }
 

@@ -7,7 +7,8 @@ import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { PackBytes, PackFiles } from './pack-file.js'
 import { RefList } from './ref-list.js'
-import type { LeasedPack, PackFetch, SnapshotLeases } from './snapshot-leases.js'
+import { subsetOf } from './pack-subset.js'
+import { leasesOf, type LeasedPack, type PackFetch, type PackLeases } from './snapshot-leases.js'
 
 export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEpoch' | 'purgeEpoch'>
 
@@ -35,6 +36,8 @@ export interface Snapshot extends PackView {
   findIn(pack: number, oid: Uint8Array): Entry
   /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
   commitsFrom(prefix: string): readonly Oid[]
+  /** The same repository as if it had these packs alone, given by ascending ordinal. Valid until this snapshot is released, and never released itself. */
+  only(packs: readonly number[]): Snapshot
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
   /** For that other thread. Undefined: all files are here for good. */
@@ -231,7 +234,7 @@ export interface SnapshotParts {
   readonly reader: InlineReader
   readonly release: () => void
   /** Where files can be taken away. The owner of the snapshot releases them. */
-  readonly leases?: SnapshotLeases | undefined
+  readonly leases?: PackLeases | undefined
 }
 
 export class RepoSnapshot extends PackSetView implements Snapshot {
@@ -263,6 +266,11 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
   streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined {
     const { set, leases } = this.#parts
     return pack < set.stored.length ? leases?.stream(pack, signal) : undefined
+  }
+
+  only(packs: readonly number[]): Snapshot {
+    const { set, leases } = this.#parts
+    return new RepoSnapshot({ ...this.#parts, set: subsetOf(set, packs), leases: leases && leasesOf(leases, packs), release: () => undefined })
   }
 
   toMessage(): SnapshotMessage {

@@ -1,9 +1,12 @@
+import { listFoldCandidates, removeRetiredPacks } from '../db/packs.js'
 import type { Database } from '../db/pool.js'
 import type { Task } from '../jobs/runner.js'
 import type { Collection } from '../kept/collect.js'
 import { createCollector } from '../kept/collect.js'
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
+import type { Fold } from '../packs/collect/fold.js'
+import { foldLimits } from '../packs/collect/plan-fold.js'
 import type { FindPointers } from '../packs/find-pointers.js'
 import type { Packs } from '../packs/packs.js'
 import type { Slices } from '../../protocol/ports.js'
@@ -18,6 +21,7 @@ export interface ChoresDependencies {
   readonly packs: Packs
   readonly largeFiles: Pick<LargeFilesService, 'releaseExpired'>
   readonly findPointers: FindPointers
+  readonly fold: Fold
   readonly slices: (signal: AbortSignal) => Slices
   /** How long what nothing points to any more can be had back. */
   readonly retentionMs: number
@@ -30,7 +34,7 @@ export interface CollectionReport {
   readonly blobs: Collection
 }
 
-export type ChoreName = 'release-uploads' | 'finish-deleting' | 'collect'
+export type ChoreName = 'release-uploads' | 'finish-deleting' | 'fold-packs' | 'collect'
 
 /** What a hub does by itself. */
 export interface Chores {
@@ -42,6 +46,9 @@ export interface Chores {
 
 const minute = 60_000
 const hour = 60 * minute
+/** Who opened a snapshot before a pack was folded reads it still. Far longer than a snapshot is known without a look at the database. */
+const retiredMs = 24 * hour
+const removeAtOnce = 1_000
 /** A store that does not answer is given up after far less. */
 const storeTimeoutMs = 10 * minute
 
@@ -70,10 +77,32 @@ export function createChores(deps: ChoresDependencies): Chores {
         const { deleted, failed } = await blobs.finishDeleting()
         if (deleted.length + failed.length > 0) log({ deleted: deleted.length, failed }, 'deletions finished')
       },
+      'fold-packs': async (signal) => {
+        const { folded, removed, failed } = await foldPacks(deps, signal)
+        if (folded.length + removed + failed.length > 0) log({ folded, removed, failed }, 'packs folded')
+      },
       collect: async (signal) => log(reportFigures(await collect({ signal })), 'unused bytes collected'),
     },
-    schedule: { 'release-uploads': 10 * minute, 'finish-deleting': minute, collect: 24 * hour },
+    schedule: { 'release-uploads': 10 * minute, 'finish-deleting': minute, 'fold-packs': 5 * minute, collect: 24 * hour },
   }
+}
+
+/** All repositories that have gathered many packs, one after another; and the rows of packs that nobody reads any more. */
+async function foldPacks({ db, fold }: Pick<ChoresDependencies, 'db' | 'fold'>, signal: AbortSignal) {
+  const folded: { readonly repoId: number; readonly packs: number; readonly objects: number; readonly bytes: number }[] = []
+  const failed: { readonly repoId: number; readonly why: string }[] = []
+  for (const repoId of await listFoldCandidates(db, foldLimits)) {
+    if (signal.aborted) break
+    try {
+      for (const one of await fold(repoId, signal)) folded.push({ repoId, ...one })
+    } catch (error) {
+      if (!signal.aborted) failed.push({ repoId, why: wordsOf(error) })
+    }
+  }
+  let removed = 0
+  for (let last = removeAtOnce; last === removeAtOnce && !signal.aborted; removed += last)
+    last = await db.transaction((tx) => removeRetiredPacks(tx, retiredMs, removeAtOnce))
+  return { folded, removed, failed }
 }
 
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)

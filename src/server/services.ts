@@ -21,6 +21,7 @@ import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { createAnswers } from '../packs/answers.js'
+import { createFold } from '../packs/collect/fold.js'
 import { createPacks } from '../packs/packs.js'
 import { createPackJobs } from '../packs/workers/pack-jobs.js'
 import { PackWorkers } from '../packs/workers/pool.js'
@@ -188,7 +189,8 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
     const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
     const repos = work.watchRepos(createRepos({ db, packs, versions, answers, slices, maxRefs, largeFiles, maxBinaryBytes: config.maxBinaryBytes }))
-    const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, slices, retentionMs: config.retentionMs, log })
+    const fold = createFold({ db, packs, versions, repack: jobs.repack, slices, maxPackBytes: packFiles.maxPackBytes })
+    const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, fold, slices, retentionMs: config.retentionMs, log })
     const queue = createJobs({ connection: ground.directConnection, tasks: work.watchTasks(chores.tasks), schedule: chores.schedule, log })
     const keys = createKeyRing({ db, secretKey: secrets.secretKey })
     addUsage(metrics.instruments, {

@@ -3,6 +3,7 @@ import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
 import type { PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
+import type { Selection } from '../collect/selection.js'
 import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
 import type { SpoolState } from '../spool.js'
@@ -14,6 +15,7 @@ export type Job =
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
+  | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
 
 /** Sent to a worker: one port a job, for progress, chunks and the end. */
 export interface JobStart {
@@ -52,6 +54,7 @@ export type JobResult =
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
+  | { readonly kind: 'repack' }
 
 /** A checked pack as it crosses threads. */
 export interface IndexedPack {

@@ -1,6 +1,7 @@
 import type { AnswerPack, PackView, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { BeginCheck } from '../check-pack.js'
+import type { Repack } from '../collect/repack-here.js'
 import type { FindPointers } from '../find-pointers.js'
 import type { IngestedPack } from '../ingest.js'
 import type { PackFetch } from '../snapshot-leases.js'
@@ -18,6 +19,7 @@ export interface PackJobs {
   readonly answer: AnswerPack
   readonly reaches: Reaches
   readonly findPointers: FindPointers
+  readonly repack: Repack
 }
 
 export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
@@ -52,6 +54,10 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
     findPointers: async (view, wants, options) => {
       const { snapshot, fetch } = lent(view)
       return (await workers.run({ kind: 'pointers', snapshot, wants }, options, fetch)).oids
+    },
+    repack: (view, selection, options) => {
+      const { snapshot, fetch } = lent(view)
+      return workers.stream({ kind: 'repack', snapshot, selection }, options, fetch)
     },
   }
 }
