@@ -1,4 +1,4 @@
-import { insertPack } from '../db/packs.js'
+import { insertPack, type NewPack } from '../db/packs.js'
 import type { Transaction } from '../db/pool.js'
 import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
 import { lockKept, type Keeper } from '../kept/keep.js'
@@ -55,15 +55,17 @@ export async function lockPackBlobs(tx: Transaction, ...staged: readonly StagedR
 export interface PackRecord {
   readonly repoId: number
   readonly updateId: string
-  /** Visibility class of the commands that were accepted. */
-  readonly visibility: 0 | 1 | 2
+  /** Visibility class of the commands that were accepted; 3: garbage. */
+  readonly visibility: 0 | 1 | 2 | 3
+  readonly state?: NewPack['state']
+  readonly part?: NewPack['part']
   /** packs_ver of the repository once this transaction is committed. */
   readonly changedVer: number
 }
 
 /** Adds the row of a published pack, and the links to its blobs. False: the repository had it. */
 export async function recordPack(tx: Transaction, pack: CheckedPack, record: PackRecord): Promise<boolean> {
-  const { repoId, updateId, visibility, changedVer } = record
+  const { repoId, updateId, visibility, state, part, changedVer } = record
   const { sha1, sha256, bytes, objects, source, roots, external, inline, idx, tbl } = pack
   const [, idxBlob, revBlob, tblBlob] = blobsOf(pack)
   const { packId, inserted } = await insertPack(tx, {
@@ -75,6 +77,8 @@ export async function recordPack(tx: Transaction, pack: CheckedPack, record: Pac
     objects,
     class: visibility,
     source,
+    ...(state ? { state } : {}),
+    part,
     roots,
     external,
     changedVer,

@@ -3,6 +3,7 @@ import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { ProtocolError } from '../../protocol/errors.js'
+import type { PackPart } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { PackBytes, PackFiles } from './pack-file.js'
@@ -24,6 +25,10 @@ export interface SnapshotPack {
   readonly roots: Uint8Array | null
   /** True: it refers to objects outside itself. */
   readonly external: boolean
+  /** A collection made it. */
+  readonly collected: boolean
+  readonly part: PackPart | null
+  readonly updateId: string
   readonly where: 'inline' | 'file' | 'remote'
 }
 

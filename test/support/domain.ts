@@ -191,6 +191,11 @@ export class WorkTree {
     return this.rev('HEAD')
   }
 
+  /** Goes back, or elsewhere. */
+  async reset(oid: string): Promise<void> {
+    await git(['reset', '-q', '--mixed', oid], { cwd: this.cwd })
+  }
+
   async rev(name: string): Promise<string> {
     return (await git(['rev-parse', name], { cwd: this.cwd })).stdout.toString().trim()
   }

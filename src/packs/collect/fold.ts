@@ -66,8 +66,8 @@ async function foldClass(
     })
     try {
       await staged.publish()
-      const replaced = await replacePacks(deps, { repoId, retired: ids, added: [{ staged, visibility }] })
-      return replaced ? { packs: ids.length, objects: staged.objects, bytes: staged.pack?.bytes ?? 0 } : undefined
+      const outcome = await replacePacks(deps, { repoId, retired: ids, added: [{ staged, visibility }] })
+      return outcome === 'replaced' ? { packs: ids.length, objects: staged.objects, bytes: staged.pack?.bytes ?? 0 } : undefined
     } finally {
       await staged.dispose()
     }

@@ -5,69 +5,25 @@ import t from 'tap'
 import { listFoldCandidates, removeRetiredPacks } from '../../../../src/db/packs.js'
 import { sql } from '../../../../src/db/sql.js'
 import { listUnusedBlobs } from '../../../../src/db/stored-blobs.js'
-import { createFold } from '../../../../src/packs/collect/fold.js'
-import { repackHere } from '../../../../src/packs/collect/repack-here.js'
+import { cloneObjects, folding, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { answerPack } from '../../../../protocol/pack/writer.js'
-import { create, move, openDomain, slices, workTree, cloneRequest, never, remove, type Domain } from '../../../support/domain.js'
-import { git } from '../../../support/git.js'
-
-const folding = (domain: Domain, limits = {}) =>
-  createFold({ ...domain, repack: repackHere, slices, maxPackBytes: 2 ** 29, limits: { maxInline: 3, maxPacks: 3, ...limits } })
-
-const rowsOf = (domain: Domain, repoId: number) =>
-  domain.db.query<{ state: string; source: string; objects: number; class: number; bytes: number; external: boolean }>(
-    sql`SELECT state, source, objects, class, bytes, external FROM packs WHERE repo_id = ${repoId} ORDER BY id`,
-  )
-
-/** What a clone brings, as a repository that git has checked. */
-async function clone(domain: Domain, repoId: number, folder: string): Promise<string> {
-  const view = await domain.packs.openSnapshot(repoId)
-  try {
-    const chunks: Buffer[] = []
-    const wants = view.refs.list.map(({ oid }) => oid)
-    for await (const chunk of answerPack(view, cloneRequest(wants), { slices: slices() })) chunks.push(Buffer.from(chunk))
-    await git(['init', '-q', '--bare', folder])
-    await git(['index-pack', '--stdin', '--strict'], { cwd: folder, input: Buffer.concat(chunks) })
-    for (const { name, oid } of view.refs.list) await git(['update-ref', name, oid], { cwd: folder })
-    await git(['fsck', '--strict', '--full'], { cwd: folder })
-    return (await git(['rev-list', '--objects', '--all', '--no-object-names'], { cwd: folder })).stdout.toString().split('\n').toSorted().join('\n')
-  } finally {
-    view.release()
-  }
-}
-
-/** So many commits on one branch, each pushed by itself. */
-async function pushMany(domain: Domain, name: string, count: number, folder: string) {
-  const repo = await domain.makeRepo(name)
-  const work = await workTree(folder)
-  let last = ''
-  for (let i = 0; i < count; i++) {
-    const oid = await work.commit({ 'a.txt': `${'line\n'.repeat(200)}${i}\n`, [`f${i}`]: `${i}` }, `commit ${i}`)
-    const [result] = await domain.push(repo, {
-      commands: [last === '' ? create('refs/heads/main', oid) : move('refs/heads/main', last, oid)],
-      pack: await work.pack(oid, ...(last === '' ? [] : [`^${last}`])),
-    })
-    if (result?.kind !== 'ok') throw new Error(JSON.stringify(result))
-    last = oid
-  }
-  return { repo, work, last }
-}
+import { cloneRequest, create, move, never, openDomain, remove, slices, workTree } from '../../../support/domain.js'
 
 t.test('many small packs become one that holds what they held, and a clone is the same', async (t) => {
   const domain = await openDomain(t)
   const { repo, work, last } = await pushMany(domain, 'many', 9, t.testdir())
-  const before = await clone(domain, repo.id, join(t.testdirName, 'before'))
+  const before = await cloneObjects(domain, repo.id, join(t.testdirName, 'before'))
   const [folded] = await folding(domain)(repo.id, never)
   t.equal(folded?.packs, 9)
   t.equal(folded?.objects, 27 + 9, 'a commit, a tree and two blobs each')
-  const rows = await rowsOf(domain, repo.id)
+  const rows = await packRows(domain, repo.id)
   t.same(
     rows.map(({ state, source }) => `${state} ${source}`),
     [...Array.from({ length: 9 }, () => 'retired receive'), 'live fold'],
   )
   t.equal(rows.at(-1)?.external, false)
   t.equal((await domain.current('many')).bytes, rows.at(-1)?.bytes, 'the repository is as large as what is in use')
-  t.equal(await clone(domain, repo.id, join(t.testdirName, 'after')), before)
+  t.equal(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), before)
 
   const next = await work.commit({ more: 'x' })
   const [pushed] = await domain.push(repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
@@ -97,39 +53,24 @@ t.test('an object that several packs hold is once in what is made', async (t) =>
     const [result] = await domain.push(repo, { commands: [create(branch, oid)], pack: await work.pack(oid) })
     t.equal(result?.kind, 'ok')
   }
-  const before = await clone(domain, repo.id, join(t.testdirName, 'before'))
+  const before = await cloneObjects(domain, repo.id, join(t.testdirName, 'before'))
   const [folded] = await folding(domain)(repo.id, never)
   t.equal(folded?.packs, 7)
-  t.equal(folded?.objects, 16 + 6, 'a commit and a tree more each; their blobs were there')
-  t.equal(await clone(domain, repo.id, join(t.testdirName, 'after')), before)
+  t.equal(folded?.objects, 16 + 9)
+  t.equal(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), before)
   t.ok(last)
 })
 
 t.test('a pack that is gone meanwhile, or a change of epoch: nothing is changed', async (t) => {
   const domain = await openDomain(t)
   const { repo } = await pushMany(domain, 'stale', 5, t.testdir())
-  const before = await rowsOf(domain, repo.id)
-  const meanwhile = (statement: ReturnType<typeof sql>) =>
-    createFold({
-      ...domain,
-      packs: {
-        ...domain.packs,
-        stage: async (...args) => {
-          const staged = await domain.packs.stage(...args)
-          await domain.db.execute(statement)
-          return staged
-        },
-      },
-      repack: repackHere,
-      slices,
-      maxPackBytes: 2 ** 29,
-      limits: { maxInline: 3, maxPacks: 3 },
-    })
-  t.same(await meanwhile(sql`UPDATE repositories SET gc_epoch = gc_epoch + 1 WHERE id = ${repo.id}`)(repo.id, never), [])
-  t.same(await rowsOf(domain, repo.id), before)
+  const before = await packRows(domain, repo.id)
+  const foldWhile = (statement: ReturnType<typeof sql>) => folding(domain, { packs: meanwhile(domain.packs, () => domain.db.execute(statement)) })
+  t.same(await foldWhile(sql`UPDATE repositories SET gc_epoch = gc_epoch + 1 WHERE id = ${repo.id}`)(repo.id, never), [])
+  t.same(await packRows(domain, repo.id), before)
   const oldest = sql`UPDATE packs SET state = 'retired', retired_at = now() WHERE repo_id = ${repo.id} AND id = (SELECT min(id) FROM packs WHERE repo_id = ${repo.id})`
-  t.same(await meanwhile(oldest)(repo.id, never), [])
-  t.equal((await rowsOf(domain, repo.id)).filter(({ state }) => state === 'live').length, 4)
+  t.same(await foldWhile(oldest)(repo.id, never), [])
+  t.equal((await packRows(domain, repo.id)).filter(({ state }) => state === 'live').length, 4)
   t.same(await readdir(domain.spool.directory).catch(() => []), [], 'nothing is left in the spool')
 })
 
@@ -139,7 +80,7 @@ t.test('two at once: one of them folds', async (t) => {
   const fold = folding(domain)
   const results = await Promise.all([fold(repo.id, never), fold(repo.id, never)])
   t.equal(results.flat().length, 1)
-  t.equal((await rowsOf(domain, repo.id)).filter(({ state }) => state === 'live').length, 1)
+  t.equal((await packRows(domain, repo.id)).filter(({ state }) => state === 'live').length, 1)
 })
 
 t.test('pushes that come while it folds stand beside what is made', async (t) => {
@@ -147,24 +88,11 @@ t.test('pushes that come while it folds stand beside what is made', async (t) =>
   const { repo, work, last } = await pushMany(domain, 'busy', 5, t.testdir())
   const next = await work.commit({ meanwhile: 'x' })
   const pack = await work.pack(next, `^${last}`)
-  const fold = createFold({
-    ...domain,
-    packs: {
-      ...domain.packs,
-      stage: async (...args) => {
-        const staged = await domain.packs.stage(...args)
-        t.equal((await domain.push(repo, { commands: [move('refs/heads/main', last, next)], pack }))[0]?.kind, 'ok')
-        return staged
-      },
-    },
-    repack: repackHere,
-    slices,
-    maxPackBytes: 2 ** 29,
-    limits: { maxInline: 3, maxPacks: 3 },
-  })
+  const push = () => pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack })
+  const fold = folding(domain, { packs: meanwhile(domain.packs, push) })
   t.equal((await fold(repo.id, never))[0]?.packs, 5)
-  t.equal((await rowsOf(domain, repo.id)).filter(({ state }) => state === 'live').length, 2)
-  t.match(await clone(domain, repo.id, join(t.testdirName, 'after')), next)
+  t.equal((await packRows(domain, repo.id)).filter(({ state }) => state === 'live').length, 2)
+  t.match(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), next)
 })
 
 t.test('classes are folded apart', async (t) => {
@@ -181,7 +109,7 @@ t.test('classes are folded apart', async (t) => {
     [4, 4],
   )
   t.same(
-    (await rowsOf(domain, repo.id)).filter(({ state }) => state === 'live').map((row) => row.class),
+    (await packRows(domain, repo.id)).filter(({ state }) => state === 'live').map((row) => row.class),
     [0, 1],
   )
 })
@@ -194,7 +122,7 @@ t.test('rows of what was folded go when nobody can be reading them any more, and
     const oid = await work.commit({ [`big${i}`]: randomBytes(200_000) })
     await domain.push(repo, { commands: [create(`refs/heads/b${i}`, oid)], pack: await work.pack(oid) })
   }
-  const before = await clone(domain, repo.id, join(t.testdirName, 'before'))
+  const before = await cloneObjects(domain, repo.id, join(t.testdirName, 'before'))
   t.equal((await folding(domain)(repo.id, never))[0]?.packs, 4)
   const remove = () => domain.db.transaction((tx) => removeRetiredPacks(tx, 60_000, 3))
   t.equal(await remove(), 0, 'not at once')
@@ -205,7 +133,7 @@ t.test('rows of what was folded go when nobody can be reading them any more, and
   t.equal(await remove(), 1)
   t.equal(await links(), 4)
   t.equal((await listUnusedBlobs(domain.db, 0, { after: '', limit: 100 })).length, 16)
-  t.equal(await clone(domain, repo.id, join(t.testdirName, 'after')), before)
+  t.equal(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), before)
 })
 
 t.test('which repositories are looked at', async (t) => {
