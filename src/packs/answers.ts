@@ -3,6 +3,7 @@ import { answerPack } from '../../protocol/pack/writer.js'
 import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { AnswerMemory } from './answer-cache.js'
+import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -61,6 +62,8 @@ export function createAnswers({
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
       const stored = findStoredAnswer(view, request)
+      const joined = stored === -1 ? findJoinedAnswer(view, request) : undefined
+      if (joined) return watched(readJoinedPacks(view, joined, options), (outcome) => onAnswered('stored', outcome))
       if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
       const keys = [`repository ${view.repoId}`, caller]
       const made = makeHere(view, request, options, () =>

@@ -2,11 +2,15 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { join } from 'node:path'
 import { oidBytes } from '../../../../protocol/oid.js'
+import type { PackRequest } from '../../../../protocol/ports.js'
 import type { Oid } from '../../../../protocol/types.js'
 import { listCollectCandidates } from '../../../../src/db/packs.js'
 import { sql } from '../../../../src/db/sql.js'
 import { cloneObjects, collecting, folding, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
-import { create, move, never, openDomain, remove, type Domain } from '../../../support/domain.js'
+import { createAnswers } from '../../../../src/packs/answers.js'
+import { findJoinedAnswer } from '../../../../src/packs/joined-answer.js'
+import { cloneRequest, create, move, never, openDomain, remove, slices, type Domain } from '../../../support/domain.js'
+import { git } from '../../../support/git.js'
 
 const options = { signal: never }
 const live = async (domain: Domain, repoId: number) => (await packRows(domain, repoId)).filter(({ state }) => state === 'live')
@@ -65,6 +69,32 @@ t.test('a large repository: history in one pack, blobs in another, and both are 
   ])
   t.equal(await epoch(domain, repo.id), 1, 'nothing became garbage')
   t.equal(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), before)
+
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.same(findJoinedAnswer(view, cloneRequest([last])), { meta: 0, blobs: 1 })
+  const earlier = await work.rev(`${last}~1`)
+  const cases: readonly (readonly [string, PackRequest])[] = [
+    ['an older commit', cloneRequest([earlier])],
+    ['something is had', cloneRequest([last], { haves: [earlier] })],
+    ['no offsets', cloneRequest([last], { ofsDelta: false })],
+    ['nothing is wanted', cloneRequest([])],
+    ['something that is not in it', cloneRequest([last, 'f'.repeat(40)])],
+  ]
+  for (const [name, asked] of cases) t.equal(findJoinedAnswer(view, asked), undefined, name)
+  let source = ''
+  const answers = createAnswers({ answerBytes: 0, onAnswered: (from) => void (source = from) })
+  const chunks: Buffer[] = []
+  for await (const chunk of answers.answerFor('user 1')(view, cloneRequest([last]), { slices: slices() })) chunks.push(Buffer.from(chunk))
+  view.release()
+  t.equal(source, 'stored')
+  const pack = Buffer.concat(chunks)
+  t.equal(pack.readUInt32BE(8), 20)
+  const bare = join(t.testdirName, 'joined')
+  await git(['init', '-q', '--bare', bare])
+  await git(['index-pack', '--stdin', '--strict'], { cwd: bare, input: pack })
+  const { stdout } = await git(['rev-list', '--objects', '--no-object-names', last], { cwd: bare })
+  t.equal(stdout.toString().split('\n').toSorted().join('\n'), before)
+
   const next = await work.commit({ 'a.txt': 'new' })
   await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
   t.match(await cloneObjects(domain, repo.id, join(t.testdirName, 'later')), next)
