@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { oidBytes } from '../../protocol/oid.js'
 import { packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
 import type { PackRequest, WorkOptions } from '../../protocol/ports.js'
 import { coversPack, readStored } from './stored-answer.js'

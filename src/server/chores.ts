@@ -1,36 +1,36 @@
-import { listFoldCandidates, removeRetiredPacks } from '../db/packs.js'
-import type { Database } from '../db/pool.js'
 import type { Task } from '../jobs/runner.js'
 import type { Collection } from '../kept/collect.js'
 import { createCollector } from '../kept/collect.js'
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
-import type { Fold } from '../packs/collect/fold.js'
-import { foldLimits } from '../packs/collect/plan-fold.js'
 import type { FindPointers } from '../packs/find-pointers.js'
 import type { Packs } from '../packs/packs.js'
 import type { Slices } from '../../protocol/ports.js'
 import { maxUpdateMs } from '../repos/apply-update.js'
 import { createLivePointers } from '../repos/live-pointers.js'
 import type { BlobStore } from '../storage/blob-store.js'
+import { collectAllPacks, foldPacks, type PackChoresDependencies, type PacksReport, type RepoFailure } from './pack-chores.js'
 import type { Log } from './services.js'
 
-export interface ChoresDependencies {
-  readonly db: Database
+export interface ChoresDependencies extends PackChoresDependencies {
   readonly store: BlobStore
   readonly packs: Packs
   readonly largeFiles: Pick<LargeFilesService, 'releaseExpired'>
   readonly findPointers: FindPointers
-  readonly fold: Fold
   readonly slices: (signal: AbortSignal) => Slices
-  /** How long what nothing points to any more can be had back. */
-  readonly retentionMs: number
   readonly log: Log
 }
 
-/** What a collection came to: first the links and objects, then the bytes that nothing needs. */
+/** What to collect, all of it when nothing is said. */
+export interface ChoreOptions extends CollectOptions {
+  readonly what?: readonly ('packs' | 'large-files')[]
+}
+
+/** What a collection came to: packs, then links and objects, then the bytes that nothing needs. */
 export interface CollectionReport {
-  readonly largeFiles: LargeFilesCollection
+  /** Undefined: not asked for. */
+  readonly packs: PacksReport | undefined
+  readonly largeFiles: LargeFilesCollection | undefined
   readonly blobs: Collection
 }
 
@@ -41,14 +41,11 @@ export interface Chores {
   readonly tasks: Readonly<Record<ChoreName, Task>>
   /** How often, milliseconds. */
   readonly schedule: Readonly<Record<ChoreName, number>>
-  collect(options: CollectOptions): Promise<CollectionReport>
+  collect(options: ChoreOptions): Promise<CollectionReport>
 }
 
 const minute = 60_000
 const hour = 60 * minute
-/** Who opened a snapshot before a pack was folded reads it still. Far longer than a snapshot is known without a look at the database. */
-const retiredMs = 24 * hour
-const removeAtOnce = 1_000
 /** A store that does not answer is given up after far less. */
 const storeTimeoutMs = 10 * minute
 
@@ -62,8 +59,9 @@ export function createChores(deps: ChoresDependencies): Chores {
     markedGraceMs: retentionMs / 2,
     objectGraceMs: 24 * hour,
   })
-  const collect = async (options: CollectOptions): Promise<CollectionReport> => ({
-    largeFiles: await objects.collect(options),
+  const collect = async ({ what = ['packs', 'large-files'], ...options }: ChoreOptions): Promise<CollectionReport> => ({
+    packs: what.includes('packs') ? await collectAllPacks(deps, options) : undefined,
+    largeFiles: what.includes('large-files') ? await objects.collect(options) : undefined,
     blobs: await blobs.collect({ dryRun: options.dryRun ?? false }),
   })
   return {
@@ -79,7 +77,7 @@ export function createChores(deps: ChoresDependencies): Chores {
       },
       'fold-packs': async (signal) => {
         const { folded, removed, failed } = await foldPacks(deps, signal)
-        if (folded.length + removed + failed.length > 0) log({ folded, removed, failed }, 'packs folded')
+        if (folded.length + removed + failed.length > 0) log({ folded, removed, failed: failed.map(failureOf) }, 'packs folded')
       },
       collect: async (signal) => log(reportFigures(await collect({ signal })), 'unused bytes collected'),
     },
@@ -87,33 +85,16 @@ export function createChores(deps: ChoresDependencies): Chores {
   }
 }
 
-/** All repositories that have gathered many packs, one after another; and the rows of packs that nobody reads any more. */
-async function foldPacks({ db, fold }: Pick<ChoresDependencies, 'db' | 'fold'>, signal: AbortSignal) {
-  const folded: { readonly repoId: number; readonly packs: number; readonly objects: number; readonly bytes: number }[] = []
-  const failed: { readonly repoId: number; readonly why: string }[] = []
-  for (const repoId of await listFoldCandidates(db, foldLimits)) {
-    if (signal.aborted) break
-    try {
-      for (const one of await fold(repoId, signal)) folded.push({ repoId, ...one })
-    } catch (error) {
-      if (!signal.aborted) failed.push({ repoId, why: wordsOf(error) })
-    }
-  }
-  let removed = 0
-  for (let last = removeAtOnce; last === removeAtOnce && !signal.aborted; removed += last)
-    last = await db.transaction((tx) => removeRetiredPacks(tx, retiredMs, removeAtOnce))
-  return { folded, removed, failed }
-}
-
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)
+const failureOf = ({ repoId, error }: RepoFailure) => ({ what: `repository ${repoId}`, why: wordsOf(error) })
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A report as JSON: figures, and what failed in words. */
-export function reportFigures({ largeFiles, blobs }: CollectionReport) {
+export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
+  const { failed: packsFailed = [], ...packFigures } = packs ?? {}
   return {
-    repositories: largeFiles.repositories,
-    links: largeFiles.links,
-    objects: largeFiles.objects,
+    ...(packs ? { packs: packFigures } : {}),
+    ...(largeFiles ? { repositories: largeFiles.repositories, links: largeFiles.links, objects: largeFiles.objects } : {}),
     blobs: {
       doomed: blobs.doomed.length,
       doomedBytes: bytesOf(blobs.doomed),
@@ -121,7 +102,7 @@ export function reportFigures({ largeFiles, blobs }: CollectionReport) {
       deletedBytes: bytesOf(blobs.deleted),
     },
     failed: [
-      ...largeFiles.failed.map(({ repoId, error }) => ({ what: `repository ${repoId}`, why: wordsOf(error) })),
+      ...[...packsFailed, ...(largeFiles?.failed ?? [])].map(failureOf),
       ...blobs.failed.map(({ key, error }) => ({ what: key, why: wordsOf(error) })),
     ],
   }

@@ -21,12 +21,14 @@ import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { createAnswers } from '../packs/answers.js'
+import { createCollectPacks } from '../packs/collect/collect.js'
 import { createFold } from '../packs/collect/fold.js'
 import { createPacks } from '../packs/packs.js'
 import { createPackJobs } from '../packs/workers/pack-jobs.js'
 import { PackWorkers } from '../packs/workers/pool.js'
 import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
+import { visibilityClass } from '../repos/ref-changes.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
@@ -190,7 +192,29 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
     const repos = work.watchRepos(createRepos({ db, packs, versions, answers, slices, maxRefs, largeFiles, maxBinaryBytes: config.maxBinaryBytes }))
     const fold = createFold({ db, packs, versions, repack: jobs.repack, slices, maxPackBytes: packFiles.maxPackBytes })
-    const chores = createChores({ db, store, packs, largeFiles, findPointers: jobs.findPointers, fold, slices, retentionMs: config.retentionMs, log })
+    const collectPacks = createCollectPacks({
+      db,
+      packs,
+      versions,
+      repack: jobs.repack,
+      classify: jobs.classify,
+      covers: jobs.covers,
+      slices,
+      visibilityClass,
+      retentionMs: config.retentionMs,
+    })
+    const chores = createChores({
+      db,
+      store,
+      packs,
+      largeFiles,
+      findPointers: jobs.findPointers,
+      fold,
+      collectPacks,
+      slices,
+      retentionMs: config.retentionMs,
+      log,
+    })
     const queue = createJobs({ connection: ground.directConnection, tasks: work.watchTasks(chores.tasks), schedule: chores.schedule, log })
     const keys = createKeyRing({ db, secretKey: secrets.secretKey })
     addUsage(metrics.instruments, {

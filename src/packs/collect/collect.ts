@@ -152,7 +152,7 @@ class Collecting {
   /** All packs there are come from one collection. */
   #isCollected(): boolean {
     const packs = this.#live.map((ordinal) => this.#view.packs[ordinal]!)
-    return packs.length === 0 || packs.every(({ collected, updateId }) => collected && updateId === packs[0]!.updateId)
+    return packs.every(({ collected, updateId }) => collected && updateId === packs[0]!.updateId)
   }
 
   async #rewrite({ marks, counts }: Classified, expired: readonly number[], rescues: boolean): Promise<ReplaceOutcome> {
