@@ -22,6 +22,7 @@ import {
 } from '../support/hostile.js'
 import { startHub } from '../support/hub.js'
 import { nameOf, packOf, resealed } from '../support/packs.js'
+import { diceOf, type Dice } from '../support/random.js'
 import { pkts } from '../support/wire.js'
 
 const hub = await startHub(t)
@@ -94,7 +95,7 @@ t.test(`${times} spoilt pushes and ${times} spoilt fetches: never a 5xx, never a
     zero,
     '\x78\x9c',
   ]
-  const mutate = (bytes: Buffer, random: Random): Buffer => {
+  const mutate = (bytes: Buffer, random: Dice): Buffer => {
     const at = random(bytes.length + 1)
     switch (random(6)) {
       case 0: {
@@ -132,7 +133,7 @@ t.test(`${times} spoilt pushes and ${times} spoilt fetches: never a 5xx, never a
   const worker = async () => {
     while (sent < 2 * times) {
       const i = sent++
-      const random = randomFrom(20_240_601 + i)
+      const random = diceOf(20_240_601 + i)
       const spoil = (bytes: Buffer): Buffer => {
         let spoilt = bytes
         for (let left = 1 + random(3); left > 0 && spoilt.length > 0; left--) spoilt = mutate(spoilt, random)
@@ -195,16 +196,3 @@ t.test(`${times} spoilt pushes and ${times} spoilt fetches: never a 5xx, never a
     await rm(clone, { recursive: true })
   }
 })
-
-type Random = (below: number) => number
-
-/** Numbers below a bound, the same for the same seed. */
-function randomFrom(seed: number): Random {
-  let state = Math.imul(seed, 0x9e3779b1) >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below)
-  }
-}
