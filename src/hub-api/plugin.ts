@@ -12,6 +12,7 @@ import { deleteRepoRoute } from './delete-repo.js'
 import { sendHubError } from './errors.js'
 import { createLinkedSizes } from './linked-sizes.js'
 import { rawRoutes } from './raw.js'
+import { refHistoryRoutes } from './ref-history.js'
 import { repoInfoRoutes } from './repo-info.js'
 import { resolveRoutes } from './resolve.js'
 import { whoami } from './whoami.js'
@@ -51,6 +52,7 @@ export const hubApi =
     const { repos, largeFiles = noLargeFiles } = options
     resolveRoutes(app, { repos, largeFiles, linkedSizes: createLinkedSizes(largeFiles) })
     rawRoutes(app, { repos })
+    refHistoryRoutes(app, options)
     adminReposRoute(app, options)
     adminUsersRoute(app, options)
     adminTokensRoute(app, options)

@@ -190,7 +190,19 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
     const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
-    const repos = work.watchRepos(createRepos({ db, packs, versions, answers, slices, maxRefs, largeFiles, maxBinaryBytes: config.maxBinaryBytes }))
+    const repos = work.watchRepos(
+      createRepos({
+        db,
+        packs,
+        versions,
+        answers,
+        slices,
+        maxRefs,
+        largeFiles,
+        maxBinaryBytes: config.maxBinaryBytes,
+        retentionMs: config.retentionMs,
+      }),
+    )
     const fold = createFold({ db, packs, versions, repack: jobs.repack, slices, maxPackBytes: packFiles.maxPackBytes })
     const collectPacks = createCollectPacks({
       db,

@@ -113,6 +113,7 @@ export async function openDomain(
     maxRefs: 100_000,
     largeFiles,
     maxBinaryBytes,
+    retentionMs: 86_400_000,
   })
   const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
 
