@@ -61,15 +61,13 @@ export function createAnswers({
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
-      const stored = findStoredAnswer(view, request)
-      const joined = stored === -1 ? findJoinedAnswer(view, request) : undefined
-      if (joined) return watched(readJoinedPacks(view, joined, options), (outcome) => onAnswered('stored', outcome))
-      if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
+      const stored = readStoredAnswer(view, request, options)
+      if (stored) return watched(view, stored, (outcome) => onAnswered('stored', outcome))
       const keys = [`repository ${view.repoId}`, caller]
       const made = makeHere(view, request, options, () =>
         makeInTurn(turns, keys, maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
       )
-      return watched(made, (outcome) => onAnswered('walk', outcome))
+      return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
     // Tags that go along depend on the refs; all else follows from the wants.
@@ -117,11 +115,22 @@ async function* makeInTurn(
   }
 }
 
-/** The same chunks, and how they ended. */
-async function* watched(chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
+/** From packs as they stand; undefined: it takes a walk. */
+function readStoredAnswer(view: Snapshot, request: PackRequest, options: WorkOptions): AsyncIterable<Uint8Array> | undefined {
+  const stored = findStoredAnswer(view, request)
+  if (stored !== -1) return readStoredPack(view, stored, options)
+  const joined = findJoinedAnswer(view, request)
+  return joined && readJoinedPacks(view, joined, options)
+}
+
+/** The same chunks until something is purged from the repository, and how they ended. */
+async function* watched(view: Snapshot, chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
   let outcome: AnswerOutcome = 'left'
   try {
-    yield* chunks
+    for await (const chunk of chunks) {
+      view.checkEra()
+      yield chunk
+    }
     outcome = 'sent'
   } catch (error) {
     if (!(error instanceof ProtocolError && error.code === 'cancelled')) outcome = 'failed'

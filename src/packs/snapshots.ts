@@ -8,7 +8,7 @@ import type { PackLeasing } from './local-packs.js'
 import { PackList, type OpenedPack } from './pack-list.js'
 import { RefList } from './ref-list.js'
 import { SnapshotLeases } from './snapshot-leases.js'
-import { RepoSnapshot, type Snapshot, type SnapshotVersions } from './snapshot.js'
+import { RepoSnapshot, type PurgeEra, type Snapshot, type SnapshotVersions } from './snapshot.js'
 
 export interface SnapshotsOptions {
   readonly db: Database
@@ -28,6 +28,7 @@ interface Loaded {
   readonly list: PackList
   readonly bytes: number
   readonly at: number
+  readonly era: PurgeEra
 }
 
 interface RepoEntry {
@@ -103,7 +104,7 @@ export class Snapshots {
     this.#bytes = 0
   }
 
-  #snapshot(entry: RepoEntry, { versions, refs, list }: Loaded): Snapshot {
+  #snapshot(entry: RepoEntry, { versions, refs, list, era }: Loaded): Snapshot {
     const { leasing } = this.#options
     const held = list.holdSet()
     const { packs, stored } = held.set
@@ -115,6 +116,7 @@ export class Snapshots {
       refs,
       set: held.set,
       reader: list.reader,
+      era,
       leases,
       release: () => {
         if (released) return
@@ -145,6 +147,7 @@ export class Snapshots {
   #replace(entry: RepoEntry, loaded: Loaded | undefined): void {
     const old = entry.loaded
     entry.loaded = loaded
+    if (loaded && old && old.era !== loaded.era) old.era.over = true
     this.#bytes += (loaded?.bytes ?? 0) - (old?.bytes ?? 0)
     if (old && old.list !== loaded?.list) old.list.retire()
   }
@@ -198,6 +201,7 @@ export class Snapshots {
         list,
         bytes: list.bytes + read.refs.bytes,
         at,
+        era: loaded?.versions.purgeEpoch === purgeEpoch ? loaded.era : { over: false },
       })
     } finally {
       if (entry.loaded?.list !== fresh) fresh.retire()

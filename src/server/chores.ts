@@ -1,6 +1,5 @@
 import type { Task } from '../jobs/runner.js'
-import type { Collection } from '../kept/collect.js'
-import { createCollector } from '../kept/collect.js'
+import { createCollector, type Collection, type Collector } from '../kept/collect.js'
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
 import type { FindPointers } from '../packs/find-pointers.js'
@@ -42,6 +41,8 @@ export interface Chores {
   /** How often, milliseconds. */
   readonly schedule: Readonly<Record<ChoreName, number>>
   collect(options: ChoreOptions): Promise<CollectionReport>
+  /** Deletes a blob that nothing needs, at once. */
+  readonly purgeBlob: Collector['purge']
 }
 
 const minute = 60_000
@@ -66,6 +67,7 @@ export function createChores(deps: ChoresDependencies): Chores {
   })
   return {
     collect,
+    purgeBlob: blobs.purge,
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()

@@ -22,6 +22,7 @@ import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { createAnswers } from '../packs/answers.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
+import { createPurgePacks } from '../packs/collect/purge.js'
 import { createFold } from '../packs/collect/fold.js'
 import { createPacks } from '../packs/packs.js'
 import { createPackJobs } from '../packs/workers/pack-jobs.js'
@@ -29,6 +30,8 @@ import { PackWorkers } from '../packs/workers/pool.js'
 import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { visibilityClass } from '../repos/ref-changes.js'
+import { createLivePointers } from '../repos/live-pointers.js'
+import { createPurgeRepo } from '../repos/purge-repo.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
@@ -248,6 +251,11 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
+      purgeRepo: createPurgeRepo({
+        db,
+        purgePacks: createPurgePacks({ packs, collectPacks, blobs: { purge: chores.purgeBlob } }),
+        pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
+      }),
       largeFiles,
       lfs: {
         largeFiles,
