@@ -67,7 +67,7 @@ export function createChores(deps: ChoresDependencies): Chores {
   })
   return {
     collect,
-    purgeBlob: blobs.purge,
+    purgeBlob: (key) => blobs.purge(key),
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()
