@@ -129,8 +129,16 @@ export interface MultipartStore {
   abort(upload: MultipartUpload): Promise<void>
 }
 
+export interface LinkOptions {
+  readonly expiresSeconds: number
+  /** To get: what a browser is to call the file. */
+  readonly fileName?: string
+  /** To put: the store refuses a body that is not announced to have exactly as many. */
+  readonly bytes?: number
+}
+
 /** Addresses a client can use without us. */
 export interface SignedLinks {
   /** Undefined: this store has no such thing. */
-  signedUrl(key: BlobKey, use: 'get' | 'put', options: { readonly expiresSeconds: number; readonly fileName?: string }): URL | undefined
+  signedUrl(key: BlobKey, use: 'get' | 'put', options: LinkOptions): URL | undefined
 }
