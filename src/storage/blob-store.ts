@@ -88,10 +88,12 @@ export interface Promote {
     options?: ExpectedBytes & { readonly signal?: AbortSignal; readonly into?: BlobKey },
   ): Promise<number>
   /**
-   * Gives staged bytes their final key, for good. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
+   * Gives staged bytes their final key, for good, and comes back with what is there. Where that has bytes already these stay, and the staged ones
+   * go; called again it changes nothing. `bytes`: how many there have to be. What is there in another number is not whole, and staged bytes of
+   * this number take its place.
    * @throws HubError `not-found` when neither is there
    */
-  promote(staging: BlobKey, final: BlobKey): Promise<BlobInfo>
+  promote(staging: BlobKey, final: BlobKey, options?: { readonly bytes?: number }): Promise<BlobInfo>
 }
 
 /** An upload in parts. It can be written down, and outlives the process. */

@@ -137,6 +137,11 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
     t.match(await store.promote(stagingKey('large'), final), { key: final, bytes: 12 * MiB + 5 })
     t.ok(await same(store, final, content))
     t.same(await contents(), [final])
+    await store.put(final, chunks('cut off'))
+    await store.stage(stagingKey('again'), pieces(content), { bytes: content.length })
+    t.match(await store.promote(stagingKey('again'), final, { bytes: content.length }), { bytes: 12 * MiB + 5 }, 'in place of what is not whole')
+    t.ok(await same(store, final, content))
+    t.same(await contents(), [final])
   })
 
   t.test('a signed address takes and gives bytes without keys, for as long as it says', async (t) => {

@@ -186,8 +186,8 @@ t.test('a file is given away once, after that bytes are; reading goes on', async
   const pack = await spoolIn(directory).receive('u', chunked(content))
   const target = join(directory, 'taken')
   const copied: Buffer[] = []
-  const copy = async (bytes: AsyncIterable<Uint8Array>): Promise<void> => {
-    for await (const chunk of bytes) copied.push(Buffer.from(chunk))
+  const copy = async (bytes: () => AsyncIterable<Uint8Array>): Promise<void> => {
+    for await (const chunk of bytes()) copied.push(Buffer.from(chunk))
   }
   await pack.moveTo(
     (path) => rename(path, target),
