@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { deflate, deflateSync } from 'node:zlib'
 import type { EntryList } from '../entry-list.js'
 import { enumerateObjects, type ObjectSet } from '../enumerate.js'
@@ -6,7 +5,6 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
-import type { ObjectType } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
@@ -220,15 +218,4 @@ class PackWriter {
   #corrupt(entry: Entry, what: string, cause?: unknown): ProtocolError {
     return new ProtocolError('corrupt', `object ${oidFromBytes(this.#nameOf(entry))} ${what}`, { cause })
   }
-}
-
-/** A whole pack in memory, without deltas: for few and small objects. */
-export function encodePack(objects: readonly { readonly type: ObjectType; readonly data: Uint8Array }[]): Buffer {
-  const header = Buffer.alloc(12)
-  header.write('PACK', 0, 'latin1')
-  header.writeUInt32BE(2, 4)
-  header.writeUInt32BE(objects.length, 8)
-  const entries = objects.flatMap(({ type, data }) => [encodeEntryHeader(type, data.length), deflateSync(data)])
-  const body = Buffer.concat([header, ...entries])
-  return Buffer.concat([body, createHash('sha1').update(body).digest()])
 }

@@ -148,7 +148,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     await hubStore.sweep()
     const directUploads = hubStore.signedLinks !== undefined && (await hubStore.provesUploads())
     if (hubStore.signedLinks && !directUploads)
-      log({ store: hubStore.name }, 'uploads come through the hub: the store copies what nobody signed for, or cannot be reached as clients do')
+      log({ store: hubStore.name }, 'uploads come through the hub: the store takes what nobody signed for, or cannot be reached as clients do')
     const packFiles = await openPackFiles(config, hubStore)
     closers.push(async () => packFiles.close())
     const spool = openSpool({

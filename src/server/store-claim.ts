@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ensureHubStore, setStoreMarked, tryStoreLock } from '../db/hub-store.js'
+import { beginLockSession, endSession, ensureHubStore, setStoreMarked, tryStoreLock, type SessionId } from '../db/hub-store.js'
 import type { Database, DirectConnection } from '../db/pool.js'
 import { HubError } from '../errors.js'
 import type { BlobStore } from '../storage/blob-store.js'
@@ -22,9 +22,12 @@ export interface StoreClaimOptions {
   readonly onLost: (error: HubError) => void
   /** How often it is asked whether the lock is still held. */
   readonly checkEveryMs?: number
+  /** How long an answer to that may take. Then the session is given up, and another takes its place. */
+  readonly answerMs?: number
 }
 
 const maxIdBytes = 64
+const defaultAnswerMs = 10_000
 
 /**
  * Makes sure that database and store belong together, and that nobody works on them who would not see what this hub writes: a hub with a store of
@@ -36,16 +39,27 @@ export async function claimStore(options: StoreClaimOptions): Promise<StoreClaim
   try {
     await ensureSameStore(options)
   } catch (error) {
-    await held.close()
+    await held.connection.close()
     throw error
   }
   return keepLock(options, held)
 }
 
-async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<DirectConnection> {
-  const connection = await db.direct()
+interface HeldLock {
+  readonly connection: DirectConnection
+  readonly session: SessionId
+}
+
+/**
+ * `lost`: a session of this hub that is out of reach, and that the server may take to be alive still. It would keep this hub itself from its place.
+ * @throws HubError `config` when somebody else has it, `unavailable`
+ */
+async function takeLock({ db, shared, storeName, answerMs = defaultAnswerMs }: StoreClaimOptions, lost?: SessionId): Promise<HeldLock> {
+  const connection = await db.direct({ answerMs })
   try {
-    if (await tryStoreLock(connection, { shared })) return connection
+    const session = await beginLockSession(connection)
+    if (lost) await endSession(connection, lost)
+    if (await tryStoreLock(connection, { shared })) return { connection, session }
   } catch (error) {
     await connection.close().catch(() => undefined)
     throw error
@@ -60,26 +74,29 @@ async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<D
 }
 
 /** A lock of a session ends with the session, and that with the server: it is taken again before somebody else does. */
-function keepLock(options: StoreClaimOptions, first: DirectConnection): StoreClaim {
+function keepLock(options: StoreClaimOptions, first: HeldLock): StoreClaim {
   const { checkEveryMs = 5_000, shared, onLost } = options
   const ended = new AbortController()
-  let connection: DirectConnection | undefined = first
-  const holds = async (): Promise<boolean> => {
+  let { session } = first
+  let connection: DirectConnection | undefined = first.connection
+  /** Comes back when it is held. */
+  const hold = async (): Promise<void> => {
     try {
-      // Once more on the same session is always had: only its end is found out so.
-      if (connection && (await tryStoreLock(connection, { shared }))) return true
+      // Once more on the same session is always had: only its end, or silence, is found out so.
+      if (connection && (await tryStoreLock(connection, { shared }))) return
     } catch {
       await connection?.close().catch(() => undefined)
       connection = undefined
     }
-    connection = await takeLock(options)
-    return true
+    const held = await takeLock(options, session)
+    connection = held.connection
+    session = held.session
   }
   const watching = (async () => {
     for (;;) {
       await delay(checkEveryMs, undefined, { signal: ended.signal, ref: false })
       try {
-        await holds()
+        await hold()
       } catch (error) {
         if (error instanceof HubError && error.code === 'config') return onLost(error)
         // the database is away: nobody else can have taken the lock
