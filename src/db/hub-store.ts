@@ -1,3 +1,4 @@
+import { HubError } from '../errors.js'
 import type { DirectConnection, Queryable } from './pool.js'
 import { sql } from './sql.js'
 
@@ -52,11 +53,12 @@ export async function beginLockSession(connection: DirectConnection): Promise<Se
   return { pid: row!.pid, startedAt: row!.startedAt }
 }
 
-/** Ends a session of this hub's own, if the server has it still, and with it its lock. Comes back when it is gone, or after some seconds. */
+/** Ends a session of this hub's own, if the server has it still, and with it its lock. @throws HubError `busy` when it has not gone after some seconds */
 export async function endSession(connection: DirectConnection, { pid, startedAt }: SessionId): Promise<void> {
-  await connection.query(
-    sql`SELECT pg_terminate_backend(pid, ${endMs}) FROM pg_stat_activity WHERE pid = ${pid} AND extract(epoch FROM backend_start) = ${startedAt}::numeric`,
-  )
+  const [row] = await connection.query<{ ended: boolean }>(sql`
+    SELECT pg_terminate_backend(pid, ${endMs}) AS ended FROM pg_stat_activity
+    WHERE pid = ${pid} AND extract(epoch FROM backend_start) = ${startedAt}::numeric`)
+  if (row && !row.ended) throw new HubError('busy', `the session ${pid} of the database does not end`)
 }
 
 /**

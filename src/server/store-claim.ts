@@ -35,31 +35,29 @@ const defaultAnswerMs = 10_000
  * @throws HubError `config`
  */
 export async function claimStore(options: StoreClaimOptions): Promise<StoreClaim> {
-  const held = await takeLock(options)
+  const own: SessionId[] = []
+  const held = await takeLock(options, own)
   try {
     await ensureSameStore(options)
   } catch (error) {
-    await held.connection.close()
+    await held.close()
     throw error
   }
-  return keepLock(options, held)
-}
-
-interface HeldLock {
-  readonly connection: DirectConnection
-  readonly session: SessionId
+  return keepLock(options, held, own)
 }
 
 /**
- * `lost`: a session of this hub that is out of reach, and that the server may take to be alive still. It would keep this hub itself from its place.
- * @throws HubError `config` when somebody else has it, `unavailable`
+ * `own`: sessions of this hub that are out of reach, and that the server may take to be alive still: they would keep the hub itself from its place.
+ * They are ended, and the new one is the only one in the list afterwards, whether it has the lock or its answer was lost.
+ * @throws HubError `config` when somebody else has it, `unavailable`, `busy`
  */
-async function takeLock({ db, shared, storeName, answerMs = defaultAnswerMs }: StoreClaimOptions, lost?: SessionId): Promise<HeldLock> {
+async function takeLock({ db, shared, storeName, answerMs = defaultAnswerMs }: StoreClaimOptions, own: SessionId[]): Promise<DirectConnection> {
   const connection = await db.direct({ answerMs })
   try {
     const session = await beginLockSession(connection)
-    if (lost) await endSession(connection, lost)
-    if (await tryStoreLock(connection, { shared })) return { connection, session }
+    for (const lost of own) await endSession(connection, lost)
+    own.splice(0, own.length, session)
+    if (await tryStoreLock(connection, { shared })) return connection
   } catch (error) {
     await connection.close().catch(() => undefined)
     throw error
@@ -74,11 +72,10 @@ async function takeLock({ db, shared, storeName, answerMs = defaultAnswerMs }: S
 }
 
 /** A lock of a session ends with the session, and that with the server: it is taken again before somebody else does. */
-function keepLock(options: StoreClaimOptions, first: HeldLock): StoreClaim {
+function keepLock(options: StoreClaimOptions, first: DirectConnection, own: SessionId[]): StoreClaim {
   const { checkEveryMs = 5_000, shared, onLost } = options
   const ended = new AbortController()
-  let { session } = first
-  let connection: DirectConnection | undefined = first.connection
+  let connection: DirectConnection | undefined = first
   /** Comes back when it is held. */
   const hold = async (): Promise<void> => {
     try {
@@ -88,9 +85,7 @@ function keepLock(options: StoreClaimOptions, first: HeldLock): StoreClaim {
       await connection?.close().catch(() => undefined)
       connection = undefined
     }
-    const held = await takeLock(options, session)
-    connection = held.connection
-    session = held.session
+    connection = await takeLock(options, own)
   }
   const watching = (async () => {
     for (;;) {
@@ -99,7 +94,7 @@ function keepLock(options: StoreClaimOptions, first: HeldLock): StoreClaim {
         await hold()
       } catch (error) {
         if (error instanceof HubError && error.code === 'config') return onLost(error)
-        // the database is away: nobody else can have taken the lock
+        // the database is away or silent, and what nobody can ask is asked again
       }
     }
   })().catch(() => undefined)
