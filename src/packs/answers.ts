@@ -4,6 +4,7 @@ import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from 
 import { reaches } from '../../protocol/reachable.js'
 import { AnswerMemory } from './answer-cache.js'
 import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
+import type { AnswerFiles } from './answer-files.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -23,6 +24,8 @@ export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 export interface AnswersUsage {
   /** Memory of the answers that are kept. */
   readonly bytes: number
+  /** Disk of those that are too large for it. */
+  readonly fileBytes: number
   /** Fetches that wait for their turn to have a pack made. */
   readonly waiting: number
 }
@@ -35,6 +38,8 @@ export interface Answers {
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
   readonly onKept: () => void
+  /** Lets go of what is kept of a repository. */
+  forget(repoId: number): void
   usage(): AnswersUsage
 }
 
@@ -44,6 +49,8 @@ export interface AnswersOptions {
   /** Where packs are made; by default on this thread, in the caller's slices. */
   readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches }
   readonly limits?: Partial<WorkLimits>
+  /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
+  readonly files?: AnswerFiles | undefined
   /** Told of every pack that was an answer, once it is out or given up. */
   readonly onAnswered?: OnAnswered
 }
@@ -53,6 +60,7 @@ export function createAnswers({
   answerBytes,
   jobs = { answer: answerPack, reaches },
   limits = {},
+  files,
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
@@ -64,16 +72,24 @@ export function createAnswers({
       const stored = readStoredAnswer(view, request, options)
       if (stored) return watched(view, stored, (outcome) => onAnswered('stored', outcome))
       const keys = [`repository ${view.repoId}`, caller]
-      const made = makeHere(view, request, options, () =>
-        makeInTurn(turns, keys, maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
-      )
+      const make = (inner: WorkOptions) =>
+        makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
+      // Who has something already seldom has what the next one has.
+      const made =
+        files && request.haves.length === 0
+          ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
+          : make(options)
       return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
-    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting }),
+    forget(repoId) {
+      files?.forget(`${repoId}`)
+      memory.forget(`${repoId} `)
+    },
+    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting }),
   }
 }
 
@@ -113,6 +129,12 @@ async function* makeInTurn(
     limit.end()
     leave()
   }
+}
+
+/** Says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
+function keyOf({ versions }: Snapshot, request: PackRequest): string {
+  const { wants, includeTag, ...rest } = request
+  return JSON.stringify([versions.purgeEpoch, includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
 }
 
 /** From packs as they stand; undefined: it takes a walk. */

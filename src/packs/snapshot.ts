@@ -44,6 +44,8 @@ export interface Snapshot extends PackView {
   readonly packs: readonly SnapshotPack[]
   /** @throws ProtocolError `cancelled` once something was purged from the repository: what goes on may be what had to go */
   checkEra(): void
+  /** Keeps what it pins until what comes back is called as well: for work that may outlive who opened it. */
+  retain(): () => void
   /** Entry of an object in one pack, or -1. */
   findIn(pack: number, oid: Uint8Array): Entry
   /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
@@ -247,6 +249,8 @@ export interface SnapshotParts {
   readonly release: () => void
   /** Where files can be taken away. The owner of the snapshot releases them. */
   readonly leases?: PackLeases | undefined
+  /** Undefined: nothing is pinned. */
+  readonly retain?: () => () => void
   /** Undefined: nothing is ever purged. */
   readonly era?: PurgeEra
 }
@@ -263,6 +267,10 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
     this.versions = parts.versions
     this.packs = parts.set.packs
     this.#parts = parts
+  }
+
+  retain(): () => void {
+    return this.#parts.retain?.() ?? (() => undefined)
   }
 
   checkEra(): void {

@@ -109,7 +109,13 @@ export class Snapshots {
     const held = list.holdSet()
     const { packs, stored } = held.set
     const leases = leasing && new SnapshotLeases(leasing, (pack) => ({ ...packs[pack]!, file: stored[pack]!.file! }))
-    let released = false
+    let holders = 1
+    const drop = () => {
+      if (--holders > 0) return
+      leases?.release()
+      held.drop()
+      this.#unpin(entry)
+    }
     return new RepoSnapshot({
       repoId: entry.repoId,
       versions,
@@ -118,12 +124,10 @@ export class Snapshots {
       reader: list.reader,
       era,
       leases,
-      release: () => {
-        if (released) return
-        released = true
-        leases?.release()
-        held.drop()
-        this.#unpin(entry)
+      release: once(drop),
+      retain: () => {
+        holders++
+        return once(drop)
       },
     })
   }
@@ -243,6 +247,14 @@ export class Snapshots {
       for (const { bytes } of opened.values()) bytes.drop()
       throw error
     }
+  }
+}
+
+function once(work: () => void): () => void {
+  let done = false
+  return () => {
+    if (!done) work()
+    done = true
   }
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
 import { createFormTokens } from '../auth/csrf.js'
 import { createKeyRing, type KeyRing } from '../auth/keys.js'
@@ -20,6 +21,7 @@ import { createKeeper } from '../kept/keep.js'
 import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
+import { AnswerFiles } from '../packs/answer-files.js'
 import { createAnswers } from '../packs/answers.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
 import { createPurgePacks } from '../packs/collect/purge.js'
@@ -192,7 +194,11 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       }),
     )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
+    const files =
+      config.answerDiskBytes > 0
+        ? new AnswerFiles({ directory: join(spool.directory, 'answers'), maxBytes: config.answerDiskBytes, slices })
+        : undefined
+    const answers = createAnswers({ answerBytes: config.answerBytes, files, jobs, onAnswered: work.onAnswered })
     const repos = work.watchRepos(
       createRepos({
         db,
@@ -253,7 +259,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
       purgeRepo: createPurgeRepo({
         db,
-        purgePacks: createPurgePacks({ packs, collectPacks, blobs: { purge: chores.purgeBlob } }),
+        purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
         pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
       }),
       largeFiles,

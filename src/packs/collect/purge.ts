@@ -7,6 +7,7 @@ import type { CollectPacks } from './collect.js'
 export interface PurgeDependencies {
   readonly packs: Pick<Packs, 'openSnapshot'>
   readonly collectPacks: CollectPacks
+  readonly answers: { forget(repoId: number): void }
   readonly blobs: Pick<Collector, 'purge'>
 }
 
@@ -30,13 +31,14 @@ export type PurgePacks = (repoId: number, options: { readonly mustGo: readonly O
 
 const maxTries = 5
 
-export function createPurgePacks({ packs, collectPacks, blobs }: PurgeDependencies): PurgePacks {
+export function createPurgePacks({ packs, collectPacks, answers, blobs }: PurgeDependencies): PurgePacks {
   return async (repoId, { mustGo, signal }) => {
     for (let tries = 0; tries < maxTries; tries++) {
       const { outcome, garbage, expired, freed } = await collectPacks(repoId, { purge: true, mustGo, signal })
       if (outcome === 'moved-on') continue
       // Whoever reads here by what was known before hears of it now.
       ;(await packs.openSnapshot(repoId)).release()
+      answers.forget(repoId)
       const left: string[] = []
       for (const key of freed) if (!(await blobs.purge(key).catch(() => false))) left.push(key)
       return { objects: garbage, garbagePacks: expired, blobs: freed.length - left.length, left }
