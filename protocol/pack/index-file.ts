@@ -1,7 +1,7 @@
+import { fanoutBytes, writeFanout } from './oid-rows.js'
 import type { PackIndex } from './pack-index.js'
 import { allocateSideFile, sealSideFile } from './side-file.js'
 
-const fanoutBytes = 256 * 4
 /** From here on an offset goes to the second table. */
 const largeOffset = 2 ** 31
 
@@ -27,11 +27,9 @@ export function encodeIndexFile(index: PackIndex): Buffer {
   const file = allocateSideFile(trailerAt + 40, 'a pack index')
   file.write('\xfftOc', 0, 'latin1')
   file.writeUInt32BE(2, 4)
-  const fanout = new Uint32Array(256)
   let nextLarge = 0
   for (let row = 0; row < count; row++) {
     const rank = rankOfRow[row]!
-    fanout[oids[rank * 20]!]!++
     for (let byte = 0; byte < 20; byte++) file[oidsAt + row * 20 + byte] = oids[rank * 20 + byte]!
     file.writeUInt32BE(crcs[rank]!, crcsAt + row * 4)
     const offset = offsets[rank]!
@@ -43,10 +41,7 @@ export function encodeIndexFile(index: PackIndex): Buffer {
     file.writeBigUInt64BE(BigInt(offset), largeAt + nextLarge * 8)
     nextLarge += 1
   }
-  for (let byte = 0, sum = 0; byte < 256; byte++) {
-    sum += fanout[byte]!
-    file.writeUInt32BE(sum, 8 + byte * 4)
-  }
+  writeFanout(file, 8, oidsAt, count)
   file.set(index.packSha1, trailerAt)
   return sealSideFile(file)
 }
