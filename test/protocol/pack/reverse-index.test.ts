@@ -5,6 +5,7 @@ import { decodeReverseIndex, encodeReverseIndex } from '../../../protocol/pack/r
 import { git } from '../../support/git.js'
 import { importHistory } from '../../support/histories.js'
 import { indexedByGit, indexPack, sealed } from '../../support/packs.js'
+import { refusesDamage, refusesLies } from '../../support/side-files.js'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
 const packSha1 = Buffer.alloc(20, 0x77)
@@ -33,26 +34,18 @@ t.test('a .rev of C git is written to the byte, and read', async (t) => {
   t.ok(index.count > 1000)
 })
 
-t.test('a .rev that is cut off or goes on is refused, at every length', async (t) => {
-  for (let length = 0; length < three.length; length++)
-    t.throws(() => decodeReverseIndex(three.subarray(0, length)), { code: 'corrupt' }, `${length}`)
+t.test('a .rev that is cut off, spoilt or goes on is refused', async (t) => {
+  refusesDamage(t, three, decodeReverseIndex, false)
   t.throws(() => decodeReverseIndex(Buffer.concat([three, Buffer.alloc(4)])), { code: 'corrupt' })
 })
 
 t.test('a .rev that lies is refused', async (t) => {
   const cases: readonly [lie: string, offset: number, hex: string, message: string][] = [
-    ['another format', 0, '58', 'is none'],
-    ['a later version', 7, '02', 'has version 2'],
-    ['another hash', 11, '02', 'is not of SHA-1'],
-    ['a row twice', 15, '01', 'does not have every row once'],
-    ['a row beyond the count', 15, '03', 'does not have every row once'],
+    ['another format', 0, '58', 'reverse index is none'],
+    ['a later version', 7, '02', 'reverse index has version 2'],
+    ['another hash', 11, '02', 'reverse index is not of SHA-1'],
+    ['a row twice', 15, '01', 'reverse index does not have every row once'],
+    ['a row beyond the count', 15, '03', 'reverse index does not have every row once'],
   ]
-  for (const [lie, offset, bytes, message] of cases) {
-    const lying = Buffer.from(three.subarray(0, -20))
-    lying.set(hex(bytes), offset)
-    t.throws(() => decodeReverseIndex(sealed(lying)), { code: 'corrupt', message: `reverse index ${message}` }, lie)
-  }
-  const spoilt = Buffer.from(three)
-  spoilt[30]! ^= 1
-  t.throws(() => decodeReverseIndex(spoilt), { code: 'corrupt', message: 'reverse index does not match its checksum' })
+  refusesLies(t, three, cases, decodeReverseIndex)
 })
