@@ -1,9 +1,10 @@
 import t from 'tap'
 import type { Oid } from '../../protocol/types.js'
+import { dice } from '../support/dice.js'
 import { answer } from '../support/fetches.js'
 import { memoryPack, packView } from '../support/pack-view.js'
 import { hexes, indexPack } from '../support/packs.js'
-import { closure, dice, peel, randomHistory, stored } from '../support/random-history.js'
+import { closure, peel, randomHistory, stored } from '../support/random-history.js'
 import { refOf } from '../support/wire.js'
 
 for (const skew of [false, true]) {

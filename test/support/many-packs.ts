@@ -9,6 +9,13 @@ export interface NamedPack extends MemoryPack {
   readonly name: string
 }
 
+/** The packs of a repository in the order of their names. */
+export function namedPacksIn(bare: string): NamedPack[] {
+  const folder = join(bare, 'objects', 'pack')
+  const names = readdirSync(folder).filter((name) => name.endsWith('.pack'))
+  return names.toSorted().map((name) => ({ name: name.replace(/pack$/, 'idx'), ...memoryPack(readFileSync(join(folder, name))) }))
+}
+
 /**
  * A bare repository of `commits` commits in three packs that share objects: the older half, all of it, and the newest quarter.
  * The packs come youngest first, in that order, whatever their names.

@@ -1,15 +1,7 @@
 import { mkdirSync } from 'node:fs'
+import type { Dice } from './dice.js'
 import { git } from './git.js'
 import { blob, insertDelta, nameOf, packOf, treeOf, type Base, type Entry } from './packs.js'
-
-/** A sequence that looks random and is the same every time. */
-export function dice(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
-    return Math.floor((state / 0x80000000) * below)
-  }
-}
 
 export interface RandomHistory {
   readonly objects: Map<string, Base>
@@ -23,7 +15,7 @@ export interface RandomHistory {
  * Two commits and up to `more`, with up to 4 parents anywhere in the past, over few files, so that trees repeat; tags of all sorts.
  * `skew`: wrong clocks.
  */
-export function randomHistory(random: (below: number) => number, skew: boolean, more = 24): RandomHistory {
+export function randomHistory(random: Dice, skew: boolean, more = 24): RandomHistory {
   const objects = new Map<string, Base>()
   const links = new Map<string, readonly string[]>()
   const add = (object: Base, refersTo: readonly string[]): string => {
@@ -80,7 +72,7 @@ export function closure({ links }: RandomHistory, tips: readonly string[]): Set<
 }
 
 /** The objects over one to three packs, some in several, some as deltas of others of their type. */
-export function stored({ objects }: RandomHistory, random: (below: number) => number): Buffer[] {
+export function stored({ objects }: RandomHistory, random: Dice): Buffer[] {
   const packs = Array.from({ length: 1 + random(3) }, () => new Set<string>())
   for (const oid of objects.keys()) {
     packs[random(packs.length)]!.add(oid)

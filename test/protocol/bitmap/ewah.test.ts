@@ -2,7 +2,7 @@ import t from 'tap'
 import { BitSet } from '../../../protocol/bitmap/bit-set.js'
 import { andEwah, andNotEwah, orEwah, xorEwah } from '../../../protocol/bitmap/combine.js'
 import { encodedBytes, readEwah, writeEwah, type Ewah } from '../../../protocol/bitmap/ewah.js'
-import { dice } from '../../support/random-history.js'
+import { dice, type Dice } from '../../support/dice.js'
 
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(/\s/g, ''), 'hex')
 
@@ -57,7 +57,7 @@ t.test('bitmaps to the byte', async (t) => {
 })
 
 /** Bits in stretches, so that there are runs of all kinds. */
-function randomBits(random: (below: number) => number, count: number): number[] {
+function randomBits(random: Dice, count: number): number[] {
   const bits: number[] = []
   for (let at = 0; at < count; ) {
     const end = Math.min(count, at + 1 + random(random(3) === 0 ? 700 : 90))

@@ -4,13 +4,14 @@ import { CommitGraph } from '../../../protocol/graph/commit-graph.js'
 import { encodeCommitGraph } from '../../../protocol/graph/commit-graph-writer.js'
 import { collectCommits } from '../../../protocol/graph/commit-rows.js'
 import type { Oid } from '../../../protocol/types.js'
+import { dice, type Dice } from '../../support/dice.js'
 import { memoryPack, packView } from '../../support/pack-view.js'
 import { resealed } from '../../support/packs.js'
-import { closure, dice, randomHistory, stored } from '../../support/random-history.js'
+import { closure, randomHistory, stored } from '../../support/random-history.js'
 import { noSlices } from '../../support/wire.js'
 
 /** The graph as a file has it, and as one without corrected dates has it. */
-async function graphsOf(random: (below: number) => number, skew: boolean) {
+async function graphsOf(random: Dice, skew: boolean) {
   const model = randomHistory(random, skew, 60)
   const view = packView(stored(model, random).map(memoryPack))
   const file = encodeCommitGraph(await collectCommits(view, model.tips as Oid[], { slices: noSlices }))
