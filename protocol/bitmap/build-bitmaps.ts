@@ -15,8 +15,8 @@ import { selectCommits } from './select-commits.js'
 import { skeletonOf, type SkeletonCommit } from './skeleton.js'
 import { takeTrees } from './take-trees.js'
 
-/** What all bitmaps may take while they are made, packed, bytes. */
-const maxBitmapBytes = 512 * 1024 * 1024
+/** What all bitmaps take while they are made, packed, if nothing else is said. */
+const byDefaultBytes = 512 * 1024 * 1024
 
 export interface BitmapRequest {
   /** Has all objects of `order`. */
@@ -26,11 +26,14 @@ export interface BitmapRequest {
   readonly graph: CommitGraph
   /** Rows of commits that should have a bitmap, the most important first. */
   readonly tips: readonly number[]
+  /** What all bitmaps may take while they are made, packed, bytes. */
+  readonly maxBitmapBytes?: number
 }
 
 /**
  * The bitmap file of a pack, or of a multi-pack index, that has everything its commits lead to. History is gone through once, oldest first,
- * with one set of bits; each bitmap is packed when it is complete. So it takes what the packed bitmaps take, and 9 bytes a commit.
+ * with one set of bits; each bitmap is packed when it is complete. So it takes what the packed bitmaps take, and some 15
+ * bytes a commit.
  * @throws ProtocolError `corrupt` when an object is missing or has no bit, `too-large`, `cancelled`
  */
 export async function buildBitmaps(request: BitmapRequest, options: WorkOptions): Promise<Buffer> {
@@ -65,16 +68,18 @@ class BitmapBuilder {
   /** The commit the set is that of. */
   #current = -1
   readonly #bitmaps = new Map<number, Ewah>()
+  readonly #maxBitmapBytes: number
   #bitmapBytes = 0
   /** By row: the last walk that came by. */
   readonly #met: Uint32Array
   #walk = 0
 
-  constructor({ view, order, graph }: BitmapRequest, { slices }: WorkOptions) {
+  constructor({ view, order, graph, maxBitmapBytes = byDefaultBytes }: BitmapRequest, { slices }: WorkOptions) {
     this.#order = order
     this.#graph = graph
     this.#history = new History(view, slices)
     this.#set = new ReachSet(view, order)
+    this.#maxBitmapBytes = maxBitmapBytes
     this.#met = new Uint32Array(graph.count)
   }
 
@@ -109,7 +114,9 @@ class BitmapBuilder {
     this.#bitmaps.set(commit, bitmap)
     this.#current = commit
     this.#bitmapBytes += bitmap.words.byteLength
-    if (this.#bitmapBytes > maxBitmapBytes) throw new ProtocolError('too-large', `bitmaps are over the limit of ${maxBitmapBytes} bytes`)
+    if (this.#bitmapBytes > this.#maxBitmapBytes) {
+      throw new ProtocolError('too-large', `bitmaps are over the limit of ${this.#maxBitmapBytes} bytes`)
+    }
   }
 
   /** Commits that are not in the set; bitmaps that come up are taken in. */

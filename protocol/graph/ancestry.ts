@@ -1,17 +1,17 @@
 import type { CommitGraph } from './commit-graph.js'
 
 /**
- * Who descends from whom, by a commit graph: no commit is read, and none that is too old to matter is looked at. Four bytes a commit.
+ * Who descends from whom, by a commit graph: no commit is read, and none that is too old to matter is looked at. Eight bytes a commit.
  */
 export class Ancestry {
   readonly #graph: CommitGraph
   /** By row: twice the number of the question in which the commit was met, and one more where it leads to what was asked for. */
-  readonly #marks: Uint32Array
+  readonly #marks: Float64Array
   #question = 0
 
   constructor(graph: CommitGraph) {
     this.#graph = graph
-    this.#marks = new Uint32Array(graph.count)
+    this.#marks = new Float64Array(graph.count)
   }
 
   /** True when there is a path from one commit to the other by parents; from every commit to itself there is. Both are rows. */
@@ -21,7 +21,8 @@ export class Ancestry {
 
   /** True when every want is a have or has a path to one. All are rows. */
   reaches(wants: readonly number[], haves: readonly number[]): boolean {
-    const met = this.#nextQuestion()
+    this.#question += 1
+    const met = this.#question * 2
     let lowest = Number.POSITIVE_INFINITY
     for (const have of haves) {
       this.#marks[have] = met + 1
@@ -59,14 +60,5 @@ export class Ancestry {
       }
       if (row === -1) return false
     }
-  }
-
-  #nextQuestion(): number {
-    if (this.#question === 2 ** 31 - 1) {
-      this.#marks.fill(0)
-      this.#question = 0
-    }
-    this.#question += 1
-    return this.#question * 2
   }
 }

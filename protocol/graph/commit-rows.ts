@@ -1,9 +1,10 @@
 import { CommitColumns } from '../commit-columns.js'
 import { EntryList } from '../entry-list.js'
-import { History } from '../history.js'
+import { History, type HistoryCommit } from '../history.js'
 import { gatherOids, sortOids } from '../pack/sort-oids.js'
 import { packOf, rankOf, type Entry, type PackView, type WorkOptions } from '../ports.js'
 import { objectTypes, type Oid } from '../types.js'
+import type { CommitGraph } from './commit-graph.js'
 
 /** Commits in columns, in the order of their oids. */
 export interface CommitRows {
@@ -20,11 +21,16 @@ export interface CommitRows {
 }
 
 /**
- * Every commit that can be reached from the tips, tags peeled; what names no commit is left out. Each is read once. Takes about 100 bytes
- * a commit, and 4 for each object of a pack that has one.
+ * Every commit that can be reached from the tips, tags peeled; what names no commit is left out. Each is read once, but for those that
+ * `known` has, a graph from before. Takes about 200 bytes a commit, and 4 for each object of a pack that has one.
  * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
  */
-export async function collectCommits(view: PackView, tips: readonly Oid[], { slices, onProgress }: WorkOptions): Promise<CommitRows> {
+export async function collectCommits(
+  view: PackView,
+  tips: readonly Oid[],
+  { slices, onProgress }: WorkOptions,
+  known?: CommitGraph,
+): Promise<CommitRows> {
   const history = new History(view, slices)
   const numbers = new EntryNumbers(view)
   const columns = new CommitColumns()
@@ -32,7 +38,7 @@ export async function collectCommits(view: PackView, tips: readonly Oid[], { sli
   let count = 0
   const meet = async (entry: Entry): Promise<void> => {
     if (numbers.has(entry)) return
-    const commit = await history.commit(entry)
+    const commit = (known && knownCommit(view, known, entry)) ?? (await history.commit(entry))
     history.tree(commit.tree, entry)
     numbers.set(entry, columns.add(entry, commit))
     open.push(count++)
@@ -51,6 +57,18 @@ export async function collectCommits(view: PackView, tips: readonly Oid[], { sli
     }
   }
   return sortedRows(view, columns, numbers, count)
+}
+
+/** What a graph says of a commit, as the view has it; undefined: nothing, or of objects that are not here. */
+function knownCommit(view: PackView, graph: CommitGraph, entry: Entry): HistoryCommit | undefined {
+  const oid = new Uint8Array(20)
+  view.oidOf(entry, oid)
+  const row = graph.findRow(oid)
+  if (row === -1) return undefined
+  const parents: Entry[] = []
+  for (let n = 0, parent = 0; (parent = graph.parentAt(row, n)) !== -1; n++) parents.push(view.find(graph.oidOf(parent), 'read'))
+  const tree = view.find(graph.treeOf(row), 'read')
+  return tree === -1 || parents.includes(-1) ? undefined : { tree, parents, seconds: graph.secondsOf(row) }
 }
 
 function sortedRows(view: PackView, columns: CommitColumns, numbers: EntryNumbers, count: number): CommitRows {

@@ -58,7 +58,7 @@ t.test('a submodule is not looked for', async (t) => {
   t.equal(bitmaps.reachableFrom(2)?.size(), 3)
 })
 
-t.test('it can be cancelled, and says how far it is', async (t) => {
+t.test('it can be cancelled, says how far it is, and has a limit', async (t) => {
   const packs = [pack(file, tree, commit, child)]
   const view = packView(packs)
   const graph = CommitGraph.open(encodeCommitGraph(await collectCommits(view, [tip as Oid], { slices: noSlices })))
@@ -69,6 +69,8 @@ t.test('it can be cancelled, and says how far it is', async (t) => {
     { title: 'Building bitmaps', done: 1, total: 2 },
     { title: 'Building bitmaps', done: 2, total: 2 },
   ])
+  const tooMany = buildBitmaps({ ...request, maxBitmapBytes: 31 }, { slices: noSlices })
+  await t.rejects(tooMany, { code: 'too-large', message: 'bitmaps are over the limit of 31 bytes' })
   const left: Slices = {
     pause: () => {
       throw new ProtocolError('cancelled', 'the client left')

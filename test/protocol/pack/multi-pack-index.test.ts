@@ -140,6 +140,8 @@ t.test('a file that lies is refused, or no lookup leaves it', async (t) => {
     ['a chunk twice', toc + 12, '504e414d', 'has two chunks PNAM'],
     ['a chunk that begins elsewhere', toc + 11, '00', 'has chunks that do not follow one another'],
     ['a chunk beyond the end', toc + 12 + 4, 'ff', 'has a chunk beyond its end'],
+    ['a chunk without a name', toc + 24, '00000000', 'has a table of contents that ends elsewhere'],
+    ['a last chunk that ends early', toc + 60 + 11, 'e8', 'has something behind its chunks'],
     ['names out of order', 12 + 6 * 12 + 5, '63', 'has names out of order'],
     ['a fan-out that stops short', oidl - 1, '03', 'has a chunk OIDL of 80 bytes and not 60'],
     ['an oid out of order', oidl + 20, '02', 'has a fan-out that does not match its oids'],
@@ -154,6 +156,18 @@ t.test('a file that lies is refused, or no lookup leaves it', async (t) => {
     t,
     file,
     cases.map(([lie, offset, hex, message]) => [lie, offset, hex, `multi-pack index ${message}`]),
+    MultiPackIndex.open,
+  )
+  const far = encodeMultiPackIndex([{ name: 'pack-a.idx', table: tableOf([12, 2 ** 31, 2 ** 33].map((offset, i) => ({ oid: i, offset }))) }])
+  const [farPlaces, farOffsets] = [far.indexOf('LOFF') + 24 + 12 + 12 + 1024 + 60, far.length - 20 - 12 - 16]
+  refusesLies(
+    t,
+    far,
+    [
+      ['an offset that is nowhere', farPlaces + 8 + 7, '02', 'multi-pack index has an offset that is nowhere'],
+      ['an offset beyond counting', farOffsets, 'ff', 'multi-pack index has an impossible offset'],
+      ['offsets that are cut off', toc + 5 * 12 + 11, 'cc', 'multi-pack index has a chunk LOFF that is cut off'],
+    ],
     MultiPackIndex.open,
   )
   survivesFuzz(t, file, 10_000, MultiPackIndex.open, (midx) => {

@@ -18,6 +18,11 @@ t.test('rows stand in the order of the pack', async (t) => {
   t.same(decodeReverseIndex(encodeReverseIndex({ count: 0, packSha1, rowOfRank: new Uint32Array(0) })).rowOfRank, new Uint32Array(0))
 })
 
+t.test('a .rev that would be over 2 GiB is not begun', async (t) => {
+  const index = { count: 2 ** 29, packSha1, rowOfRank: new Uint32Array(0) }
+  t.throws(() => encodeReverseIndex(index), { code: 'too-large', message: 'a reverse index of 2147483700 bytes is over the limit of 2147483647' })
+})
+
 t.test('a .rev of C git is written to the byte, and read', async (t) => {
   const bare = t.testdir()
   await git(['init', '-q', '--bare', '.'], { cwd: bare })
