@@ -43,18 +43,19 @@ export class BitmapFile {
     this.#order = order
     const flags = file.readUInt16BE(6)
     this.count = file.readUInt32BE(8)
+    const body = file.subarray(0, file.length - checksumBytes)
     let at = headerBytes
     const next = (): Ewah => {
-      const { ewah, end } = readEwah(file.subarray(0, file.length - checksumBytes), at, order.count)
+      const { ewah, end } = readEwah(body, at, order.count)
       at = end
       return ewah
     }
     this.#types = [next(), next(), next(), next()]
-    if (this.count * entryBytes > file.length) throw corrupt('is cut off')
+    if (this.count * entryBytes > body.length) throw corrupt('is cut off')
     this.#commits = new Uint32Array(this.count)
     this.#distances = new Uint8Array(this.count)
     for (let entry = 0; entry < this.count; entry++) {
-      if (at + entryBytes > file.length) throw corrupt('is cut off')
+      if (at + entryBytes > body.length) throw corrupt('is cut off')
       const row = file.readUInt32BE(at)
       const distance = file[at + 4]!
       if (row >= order.count) throw corrupt('has a commit beyond its objects')
@@ -68,7 +69,7 @@ export class BitmapFile {
     if (this.#entries.size !== this.count) throw corrupt('has a commit twice')
     const places = flags & placesFlag ? this.count * placeBytes : 0
     const hashes = flags & hashesFlag ? order.count * 4 : 0
-    if (at + places + hashes + checksumBytes !== file.length) throw corrupt('has another length than its parts')
+    if (at + places + hashes !== body.length) throw corrupt('has another length than its parts')
   }
 
   /**

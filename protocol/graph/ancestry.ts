@@ -38,7 +38,7 @@ export class Ancestry {
     const path: number[] = []
     const next: number[] = []
     for (let row = want; ; ) {
-      const mark = row === -1 ? met : marks[row]!
+      const mark = marks[row]!
       if (mark === met + 1) {
         for (const step of path) marks[step] = met + 1
         return true

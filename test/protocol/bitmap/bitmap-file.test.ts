@@ -113,7 +113,7 @@ t.test('a file that lies is refused, or stays within its objects', async (t) => 
       ['objects that are not there', 7, '00', 'bitmap file has flags 0'],
       ['flags nobody knows', 7, '21', 'bitmap file has flags 33'],
       ['fewer entries', 11, '01', 'bitmap file has another length than its parts'],
-      ['more entries', 11, '03', 'bitmap file has a commit beyond its objects'],
+      ['more entries', 11, '03', 'bitmap file is cut off'],
       ['entries beyond counting', 8, 'ffffffff', 'bitmap file is cut off'],
       ['a commit beyond the objects', entries + 3, '08', 'bitmap file has a commit beyond its objects'],
       ['a commit twice', entries + 34 + 3, '07', 'bitmap file has a commit twice'],

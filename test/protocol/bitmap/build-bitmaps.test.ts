@@ -87,10 +87,42 @@ t.test('it can be cancelled, says how far it is, and has a limit', async (t) => 
   await t.rejects(findReachable({ ...query, wants: ['8'.repeat(40) as Oid] }, { slices: noSlices }), { code: 'corrupt' })
 })
 
+t.test('a bitmap that comes up late has what was met before it', async (t) => {
+  // An octopus of a root, of a child of it and of that one's own child; and 300 commits on top.
+  const history = [commitOf(nameOf(tree))]
+  const add = (...parents: readonly Base[]): Base => {
+    const { type, data } = commitOf(nameOf(tree), ...parents.map(nameOf))
+    const text = data.toString().replaceAll('1700000000', String(1_700_000_000 + history.length))
+    history.push({ type, data: Buffer.from(text) })
+    return history.at(-1)!
+  }
+  const root = history[0]!
+  const below = add(root)
+  const beside = add(below)
+  const octopus = add(root, beside, below)
+  for (let i = 0; i < 300; i++) add(history.at(-1)!)
+  const packs = [pack(file, tree, ...history)]
+  const view = packView(packs)
+  const order = orderOf(packs, 0)
+  const bitmaps = BitmapFile.open(await bitmapsOf(view, order, [nameOf(history.at(-1)!), nameOf(beside)]), order)
+  const bitOf = (commit: Base): number => order.findBit(Buffer.from(nameOf(commit), 'hex'))
+  t.same(
+    [root, below, beside, octopus].map((commit) => bitmaps.has(bitOf(commit))),
+    [false, false, true, false],
+  )
+  t.equal(bitmaps.reachableFrom(bitOf(history.at(-1)!))?.size(), 306)
+  const slices: Slices = { pause: () => Promise.resolve() }
+  const found = await findReachable({ view, order, bitmaps, wants: [nameOf(octopus) as Oid], haves: [nameOf(root) as Oid] }, { slices })
+  t.equal(found.size(), 3)
+})
+
 t.test('a graph of commits whose tree or parent is missing is not made', async (t) => {
   const collect = (...objects: readonly Base[]) => collectCommits(packView([pack(...objects)]), [tip as Oid], { slices: noSlices })
   await t.rejects(collect(child, commit), { code: 'corrupt', message: `the tree of commit ${tip} is missing` })
   await t.rejects(collect(child, tree), { code: 'corrupt', message: `object ${nameOf(commit)} is missing` })
+  const before = CommitGraph.open(encodeCommitGraph(await collectCommits(packView([pack(tree, commit, child)]), [tip as Oid], { slices: noSlices })))
+  const known = collectCommits(packView([pack(tree, child)]), [tip as Oid], { slices: noSlices }, before)
+  await t.rejects(known, { code: 'corrupt', message: `object ${nameOf(commit)} is missing` }, 'also if a graph knows them')
   const seen: Progress[] = []
   const commits = Array.from({ length: 1100 }, (_, i) => ({
     type: 1 as const,
