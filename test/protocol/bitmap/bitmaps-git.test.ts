@@ -7,11 +7,13 @@ import { findReachable } from '../../../protocol/bitmap/find-reachable.js'
 import type { Entry } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import { bitmapsOf, orderOfPack, orderOfPacks, placeBitmaps } from '../../support/bitmaps.js'
+import { dice } from '../../support/dice.js'
 import { closureIn } from '../../support/fetches.js'
 import { git } from '../../support/git.js'
 import { importHistory } from '../../support/histories.js'
 import { manyPacks, namedPacksIn } from '../../support/many-packs.js'
 import { packView, type MemoryView } from '../../support/pack-view.js'
+import { closure, randomHistory, stored, writeHistory } from '../../support/random-history.js'
 import { noSlices } from '../../support/wire.js'
 
 async function madeRepository(bare: string, commits: number, repack: readonly string[]): Promise<void> {
@@ -55,8 +57,9 @@ async function gitAgrees(t: Test, bare: string, view: MemoryView, order: BitOrde
   for (const [wants, haves] of queries) {
     const oids = async (revs: readonly string[]): Promise<Oid[]> =>
       revs.length === 0 ? [] : ((await git(['rev-parse', ...revs], { cwd: bare })).stdout.toString().split('\n').filter(Boolean) as Oid[])
-    const [wanted, had] = [await closureIn(bare, wants), haves.length === 0 ? [] : await closureIn(bare, haves)]
-    const expected = wanted.filter((oid) => !had.includes(oid))
+    const wanted = await closureIn(bare, wants)
+    const had = new Set(haves.length === 0 ? [] : await closureIn(bare, haves))
+    const expected = wanted.filter((oid) => !had.has(oid))
     const found = await findReachable({ view, order, bitmaps, wants: await oids(wants), haves: await oids(haves) }, { slices: noSlices })
     const entries: Entry[] = []
     found.each((entry) => entries.push(entry))
@@ -89,6 +92,45 @@ t.test('C git takes the bitmaps of a multi-pack index', async (t) => {
   await git(['multi-pack-index', 'verify'], { cwd: bare })
   await gitAgrees(t, bare, view, order, file)
 })
+
+for (const skew of [false, true]) {
+  t.test(`of random histories, clocks ${skew ? 'wrong' : 'right'}, C git finds and counts as many with our bitmaps as a walk does`, async (t) => {
+    const random = dice(skew ? 77 : 78)
+    let bitmapped = 0
+    for (let round = 0; round < 3; round++) {
+      const history = randomHistory(random, skew, 300)
+      const bare = join(t.testdir(), String(round))
+      const packs = stored(history, random)
+      await writeHistory(bare, history, packs)
+      const named = namedPacksIn(bare)
+      const view = packView(named)
+      const { file: index, order } = orderOfPacks(named)
+      const file = await bitmapsOf(view, order, history.tips.slice(-9))
+      const checksum = Buffer.from(order.checksum).toString('hex')
+      placeBitmaps(bare, { 'multi-pack-index': index, [`multi-pack-index-${checksum}.bitmap`]: file })
+      const bitmaps = BitmapFile.open(file, order)
+      bitmapped += bitmaps.count
+      const some = (most: number): Oid[] => Array.from({ length: random(most + 1) }, () => history.tips[random(history.tips.length)] as Oid)
+      for (let n = 0; n < 8; n++) {
+        const [wants, haves] = [[...some(2), history.tips.at(-1 - random(20))! as Oid], some(3)]
+        const had = closure(history, haves)
+        const expected = [...closure(history, wants)].filter((oid) => !had.has(oid)).length
+        const found = await findReachable({ view, order, bitmaps, wants, haves }, { slices: noSlices })
+        const args = ['rev-list', '--objects', '--count', '--use-bitmap-index', ...wants, ...haves.map((oid) => `^${oid}`)]
+        const counted = Number((await git(args, { cwd: bare })).stdout.toString())
+        t.same([found.size(), counted], [expected, expected], `history ${round}: ${wants.join()} without ${haves.join()}`)
+      }
+      const commits = oidsIn(
+        view,
+        Array.from(bitmaps.commits, (bit) => order.entryOfBit(bit)),
+      )
+      for (const commit of commits.filter((_, i) => i % 40 === 0)) {
+        t.match((await git(['rev-list', '--test-bitmap', commit], { cwd: bare })).stderr, /Found bitmap for[^]*OK!/, commit)
+      }
+    }
+    t.ok(bitmapped > 100, `${bitmapped} bitmaps`)
+  })
+}
 
 t.test('the bitmaps of C git are read', async (t) => {
   const bare = join(t.testdir(), 'bare')
