@@ -103,12 +103,13 @@ export class BitmapFile {
     let entry = this.#entries.get(commit)
     if (entry === undefined) return undefined
     const set = new BitSet(this.#order.count)
-    // Each differs from another further up: the differences put together are the first.
-    for (let distance = -1; distance !== 0; entry -= distance) {
+    // Each is what differs from another further up, down to one that is kept whole.
+    for (;;) {
       set.xor(this.#bitmaps[entry]!)
-      distance = this.#distances[entry]!
+      const distance = this.#distances[entry]!
+      if (distance === 0) return set
+      entry -= distance
     }
-    return set
   }
 
   /** All objects of a type. */

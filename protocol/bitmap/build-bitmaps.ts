@@ -32,8 +32,7 @@ export interface BitmapRequest {
 
 /**
  * The bitmap file of a pack, or of a multi-pack index, that has everything its commits lead to. History is gone through once, oldest first,
- * with one set of bits; each bitmap is packed when it is complete. So it takes what the packed bitmaps take, and some 15
- * bytes a commit.
+ * with one set of bits; each bitmap is packed when it is complete. So it takes what the packed bitmaps take, and some 15 bytes a commit.
  * @throws ProtocolError `corrupt` when an object is missing or has no bit, `too-large`, `cancelled`
  */
 export async function buildBitmaps(request: BitmapRequest, options: WorkOptions): Promise<Buffer> {
