@@ -296,6 +296,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       metrics,
       close: async () => {
         await queue.close()
+        files?.forget()
         packs.close()
         await workers.close()
         await close()

@@ -7,8 +7,11 @@ import { AnswerFiles, type AnswerFilesOptions, type MakeAnswer } from '../../../
 import { becomes } from '../../support/becomes.js'
 import { slices } from '../../support/domain.js'
 
-const filesOf = (t: Test, options: Partial<AnswerFilesOptions> = {}) =>
-  new AnswerFiles({ directory: `${t.testdirName}/answers`, maxBytes: 1_000_000, maxAnswerBytes: 500_000, slices, ...options })
+function filesOf(t: Test, options: Partial<AnswerFilesOptions> = {}): AnswerFiles {
+  const files = new AnswerFiles({ directory: `${t.testdirName}/answers`, maxBytes: 1_000_000, maxAnswerBytes: 500_000, slices, ...options })
+  t.teardown(() => files.forget())
+  return files
+}
 
 const options = (signal?: AbortSignal): WorkOptions => ({ slices: slices(signal) })
 
