@@ -71,4 +71,47 @@ export function indexBitOrder(index: MultiPackIndex, packs: readonly OrderedPack
   }
 }
 
+/**
+ * The same of two packs that have no object in common, the first of them preferred, without that index: its rows and bits follow from the tables.
+ * `checksum`: that of the index.
+ */
+export function pairBitOrder(preferred: OrderedPack, other: OrderedPack, checksum: Uint8Array): BitOrder {
+  const [first, second] = [preferred.table, other.table]
+  const oid = new Uint8Array(20)
+  /** Row in the index of a row of one pack. */
+  const mergedRow = (table: ObjectTable, row: number): number => {
+    for (let i = 0, at = table.oidsAt(row); i < 20; i++) oid[i] = table.bytes[at + i]!
+    return row + (table === first ? second : first).firstRowFrom(oid)
+  }
+  /** Of the pack: the row with that row in the index, or -1. */
+  const rowIn = (table: ObjectTable, merged: number): number => {
+    let [low, high] = [0, table.count]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (mergedRow(table, middle) < merged) low = middle + 1
+      else high = middle
+    }
+    return low < table.count && mergedRow(table, low) === merged ? low : -1
+  }
+  return {
+    count: first.count + second.count,
+    checksum,
+    findBit(name, at = 0) {
+      const row = first.findRow(name, at)
+      if (row !== -1) return first.rankOfRow(row)
+      const otherRow = second.findRow(name, at)
+      return otherRow === -1 ? -1 : first.count + second.rankOfRow(otherRow)
+    },
+    bitOfRow(merged) {
+      const row = rowIn(first, merged)
+      if (row !== -1) return first.rankOfRow(row)
+      const otherRow = rowIn(second, merged)
+      if (otherRow === -1) throw corrupt()
+      return first.count + second.rankOfRow(otherRow)
+    },
+    rowOfBit: (bit) => (bit < first.count ? mergedRow(first, first.rowOfRank(bit)) : mergedRow(second, second.rowOfRank(bit - first.count))),
+    entryOfBit: (bit) => (bit < first.count ? entryAt(preferred.ordinal, bit) : entryAt(other.ordinal, bit - first.count)),
+  }
+}
+
 const corrupt = (): ProtocolError => new ProtocolError('corrupt', 'multi-pack index is of other packs')

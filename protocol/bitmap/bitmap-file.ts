@@ -30,7 +30,8 @@ const placeBytes = 16
 export class BitmapFile {
   /** Entries. */
   readonly count: number
-  readonly #order: BitOrder
+  /** Bits. */
+  readonly #objects: number
   readonly #types: readonly Ewah[]
   /** By entry: bit of the commit, distance, bitmap. */
   readonly #commits: Uint32Array
@@ -40,7 +41,7 @@ export class BitmapFile {
   readonly #entries = new Map<number, number>()
 
   private constructor(order: BitOrder, file: Buffer) {
-    this.#order = order
+    this.#objects = order.count
     const flags = file.readUInt16BE(6)
     this.count = file.readUInt32BE(8)
     const body = file.subarray(0, file.length - checksumBytes)
@@ -102,7 +103,7 @@ export class BitmapFile {
   reachableFrom(commit: number): BitSet | undefined {
     let entry = this.#entries.get(commit)
     if (entry === undefined) return undefined
-    const set = new BitSet(this.#order.count)
+    const set = new BitSet(this.#objects)
     // Each is what differs from another further up, down to one that is kept whole.
     for (;;) {
       set.xor(this.#bitmaps[entry]!)
@@ -114,7 +115,7 @@ export class BitmapFile {
 
   /** All objects of a type. */
   ofType(type: ObjectType): BitSet {
-    const set = new BitSet(this.#order.count)
+    const set = new BitSet(this.#objects)
     set.or(this.#types[type - 1]!)
     return set
   }
