@@ -27,9 +27,18 @@ export async function findSnapshotRow(db: Queryable, repoId: number): Promise<Sn
 /** Commits, trees and tags of a closure, or its blobs. */
 export type PackPart = 'meta' | 'blobs'
 
+/** Files of git's own about two packs of one collection, each by its own SHA-256. */
+export interface SideFileNames {
+  readonly midx: Buffer
+  readonly bitmap: Buffer
+  readonly graph: Buffer
+}
+
 export interface PackRow {
   readonly id: number
   readonly sha256: Buffer
+  /** What ends the pack: git names it by this. */
+  readonly sha1: Buffer
   readonly bytes: number
   readonly objects: number
   readonly class: 0 | 1 | 2 | 3
@@ -43,6 +52,16 @@ export interface PackRow {
   readonly updateId: string
   /** Null: the pack is inline. */
   readonly tblSha256: Buffer | null
+  /** About this pack and the blobs beside it; null: there are none. */
+  readonly sideFiles: SideFileNames | null
+}
+
+interface ListedRow extends Omit<PackRow, 'tblSha256' | 'updateId' | 'sideFiles'> {
+  readonly tbl_sha256: Buffer | null
+  readonly update_id: string
+  readonly midx_sha256: Buffer | null
+  readonly bitmap_sha256: Buffer | null
+  readonly graph_sha256: Buffer | null
 }
 
 /**
@@ -50,16 +69,23 @@ export interface PackRow {
  * Retired ones are told only to who may know them already.
  */
 export async function listChangedPacks(db: Queryable, repoId: number, sinceVer: number): Promise<PackRow[]> {
-  const rows = await db.query<Omit<PackRow, 'tblSha256' | 'updateId'> & { tbl_sha256: Buffer | null; update_id: string }>(
+  const rows = await db.query<ListedRow>(
     named(
       'list-changed-packs',
       sql`
-    SELECT id, sha256, bytes, objects, class, state, source, roots, external, part, update_id, tbl_sha256 FROM packs
+    SELECT id, sha256, sha1, bytes, objects, class, state, source, roots, external, part, update_id, tbl_sha256,
+      midx_sha256, bitmap_sha256, graph_sha256
+    FROM packs
     WHERE repo_id = ${repoId} AND changed_ver > ${sinceVer} AND (${sinceVer}::bigint > 0 OR state <> 'retired')
     ORDER BY id`,
     ),
   )
-  return rows.map(({ tbl_sha256, update_id, ...row }) => ({ ...row, updateId: update_id, tblSha256: tbl_sha256 }))
+  return rows.map(({ tbl_sha256, update_id, midx_sha256: midx, bitmap_sha256: bitmap, graph_sha256: graph, ...row }) => ({
+    ...row,
+    updateId: update_id,
+    tblSha256: tbl_sha256,
+    sideFiles: midx && bitmap && graph && { midx, bitmap, graph },
+  }))
 }
 
 export interface InlineRow {
@@ -123,6 +149,21 @@ export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ read
     await tx.execute(sql`INSERT INTO pack_inline (pack_id, pack, idx, tbl) VALUES (${packId}, ${stored.pack}, ${stored.idx}, ${stored.tbl})`)
   }
   return { packId, inserted }
+}
+
+/**
+ * Writes down the files beside two packs of a locked repository, on the row of the first. False: one of the two is no longer live. `changedVer`:
+ * packs_ver once this transaction is committed.
+ */
+export async function setSideFiles(
+  tx: Transaction,
+  { repoId, meta, blobs, files, changedVer }: { repoId: number; meta: number; blobs: number; files: SideFileNames; changedVer: number },
+): Promise<boolean> {
+  const changed = await tx.execute(sql`
+    UPDATE packs SET midx_sha256 = ${files.midx}, bitmap_sha256 = ${files.bitmap}, graph_sha256 = ${files.graph}, changed_ver = ${changedVer}
+    WHERE id = ${meta} AND repo_id = ${repoId} AND state = 'live'
+      AND EXISTS (SELECT FROM packs b WHERE b.id = ${blobs} AND b.repo_id = ${repoId} AND b.state = 'live')`)
+  return changed === 1
 }
 
 /** Repositories in which so many packs stand side by side that folding may be worth it, the fullest first. */

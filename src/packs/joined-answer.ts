@@ -1,14 +1,9 @@
 import { createHash } from 'node:crypto'
 import { packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
 import type { PackRequest, WorkOptions } from '../../protocol/ports.js'
+import { pairsOf, type PackPair } from './pack-pair.js'
 import { coversPack, readStored } from './stored-answer.js'
 import type { Snapshot } from './snapshot.js'
-
-/** Ordinals of two packs of one collection: history and trees, and the blobs they name. */
-export interface PackPair {
-  readonly meta: number
-  readonly blobs: number
-}
 
 /**
  * The two packs of a collection that together are the answer: what is wanted is all that the first holds is reachable from, and the second
@@ -16,12 +11,7 @@ export interface PackPair {
  * See docs/git-storage.md, "When a stored pack is the answer".
  */
 export function findJoinedAnswer(view: Snapshot, request: PackRequest): PackPair | undefined {
-  for (const [meta, { part, updateId }] of view.packs.entries()) {
-    if (part !== 'meta') continue
-    const blobs = view.packs.findIndex((other) => other.part === 'blobs' && other.updateId === updateId && other.class < 2)
-    if (blobs !== -1 && coversPack(view, meta, request)) return { meta, blobs }
-  }
-  return undefined
+  return pairsOf(view).find(({ meta }) => coversPack(view, meta, request))
 }
 
 /** One pack of both, their entries as they are stored. A chunk is valid until the next. @throws as `Snapshot.read` */

@@ -185,6 +185,7 @@ const searchClass = (pack: SnapshotPack): number => Math.max(1, pack.class)
 const packOf = (row: PackRow, where: SnapshotPack['where']): SnapshotPack => ({
   id: row.id,
   sha256: ownBytes(row.sha256),
+  sha1: ownBytes(row.sha1),
   class: row.state === 'garbage' ? 3 : row.class,
   bytes: row.bytes,
   objects: row.objects,
@@ -193,5 +194,10 @@ const packOf = (row: PackRow, where: SnapshotPack['where']): SnapshotPack => ({
   collected: row.source === 'gc',
   part: row.part,
   updateId: row.updateId,
+  sideFiles: row.sideFiles && {
+    midx: ownBytes(row.sideFiles.midx),
+    bitmap: ownBytes(row.sideFiles.bitmap),
+    graph: ownBytes(row.sideFiles.graph),
+  },
   where,
 })

@@ -4,7 +4,7 @@ import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
 import { lockKept, type Keeper } from '../kept/keep.js'
 import type { BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
-import { oneChunk } from '../storage/whole-bytes.js'
+import { namedBlob, putNamed } from './named-blob.js'
 import type { RecentTables } from './recent-tables.js'
 import type { SpooledPack } from './spool.js'
 import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
@@ -23,10 +23,6 @@ export interface PublishDependencies {
 }
 
 export function createPublishPack({ store, files, keeper, recent }: PublishDependencies): PublishPack {
-  const put = async (key: BlobKey, bytes: number, source: () => AsyncIterable<Uint8Array>): Promise<void> => {
-    const there = await store.put(key, source(), { ifAbsent: true })
-    if (there.bytes !== bytes) await store.put(key, source())
-  }
   return async (pack, spooled) => {
     if (pack.inline) return // it goes with its row
     const [packAt, idx, rev, tbl] = blobsOf(pack)
@@ -37,12 +33,12 @@ export function createPublishPack({ store, files, keeper, recent }: PublishDepen
         write: () =>
           spooled.moveTo(
             (path) => files.putFile(packAt.key, path, pack.sha256),
-            (chunks) => put(packAt.key, pack.bytes, chunks),
+            (chunks) => putNamed(store, packAt.key, pack.bytes, chunks),
           ),
       },
-      { key: idx.key, bytes: pack.idx.length, write: () => put(idx.key, pack.idx.length, () => oneChunk(pack.idx)) },
-      { key: rev.key, bytes: pack.rev.length, write: () => put(rev.key, pack.rev.length, () => oneChunk(pack.rev)) },
-      { key: tbl.key, bytes: pack.tbl.length, write: () => put(tbl.key, pack.tbl.length, () => oneChunk(pack.tbl)) },
+      namedBlob(store, idx.key, pack.idx),
+      namedBlob(store, rev.key, pack.rev),
+      namedBlob(store, tbl.key, pack.tbl),
     ])
     recent.remember(tbl.sha256, pack.tbl)
   }

@@ -3,7 +3,7 @@ import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { ProtocolError } from '../../protocol/errors.js'
-import type { PackPart } from '../db/packs.js'
+import type { PackPart, SideFileNames } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { PackBytes, PackFiles } from './pack-file.js'
@@ -17,6 +17,8 @@ export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEp
 export interface SnapshotPack {
   readonly id: number
   readonly sha256: Uint8Array
+  /** What ends it: git names it by this. */
+  readonly sha1: Uint8Array
   /** Visibility: 0 heads and tags, 1 other visible refs, 2 hidden refs, 3 garbage. */
   readonly class: 0 | 1 | 2 | 3
   readonly bytes: number
@@ -29,6 +31,8 @@ export interface SnapshotPack {
   readonly collected: boolean
   readonly part: PackPart | null
   readonly updateId: string
+  /** Files of git's own about this pack of history and the blobs beside it. */
+  readonly sideFiles: SideFileNames | null
   readonly where: 'inline' | 'file' | 'remote'
 }
 
@@ -46,6 +50,8 @@ export interface Snapshot extends PackView {
   checkEra(): void
   /** Keeps what it pins until what comes back is called as well: for work that may outlive who opened it. */
   retain(): () => void
+  /** What is known of the objects of a pack. */
+  tableOf(pack: number): ObjectTable
   /** Entry of an object in one pack, or -1. */
   findIn(pack: number, oid: Uint8Array): Entry
   /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
@@ -140,7 +146,7 @@ export class PackSetView implements PackView {
   }
 
   objectsIn(pack: number): number {
-    return this.#table(pack).count
+    return this.tableOf(pack).count
   }
 
   /** What may be relied on is found first, whatever it is wanted for. */
@@ -166,7 +172,7 @@ export class PackSetView implements PackView {
 
   /** The same in one pack alone. */
   findIn(pack: number, oid: Uint8Array): Entry {
-    const table = this.#table(pack)
+    const table = this.tableOf(pack)
     const row = table.findRow(oid)
     return row === -1 ? -1 : pack * high + table.rankOfRow(row)
   }
@@ -177,39 +183,39 @@ export class PackSetView implements PackView {
     const found = new Set<Oid>()
     for (let pack = 0; pack < this.packCount && found.size < 2; pack++) {
       const mayCount = pack < this.#storedCount ? pack < creditStored : credit[numbers[pack - this.#storedCount]!] === 1
-      if (mayCount) collectCommits(this.#table(pack), lowest, prefix, found)
+      if (mayCount) collectCommits(this.tableOf(pack), lowest, prefix, found)
     }
     return [...found].toSorted()
   }
 
   oidOf(entry: Entry, into: Uint8Array): void {
-    this.#table(packOf(entry)).oidOfRank(rankOf(entry), into)
+    this.tableOf(packOf(entry)).oidOfRank(rankOf(entry), into)
   }
 
   typeOf(entry: Entry): ObjectType {
-    return this.#table(packOf(entry)).typeOf(rankOf(entry))
+    return this.tableOf(packOf(entry)).typeOf(rankOf(entry))
   }
 
   sizeOf(entry: Entry): number {
-    return this.#table(packOf(entry)).sizeOf(rankOf(entry))
+    return this.tableOf(packOf(entry)).sizeOf(rankOf(entry))
   }
 
   offsetOf(entry: Entry): number {
-    return this.#table(packOf(entry)).offsetOf(rankOf(entry))
+    return this.tableOf(packOf(entry)).offsetOf(rankOf(entry))
   }
 
   endOf(entry: Entry): number {
-    return this.#table(packOf(entry)).endOf(rankOf(entry))
+    return this.tableOf(packOf(entry)).endOf(rankOf(entry))
   }
 
   baseOf(entry: Entry): Entry {
     const pack = packOf(entry)
-    const base = this.#table(pack).baseOf(rankOf(entry))
+    const base = this.tableOf(pack).baseOf(rankOf(entry))
     return base === -1 ? -1 : pack * high + base
   }
 
   isRefDelta(entry: Entry): boolean {
-    return this.#table(packOf(entry)).isRefDelta(rankOf(entry))
+    return this.tableOf(packOf(entry)).isRefDelta(rankOf(entry))
   }
 
   read(pack: number, from: number, to: number): Promise<Uint8Array> {
@@ -225,7 +231,7 @@ export class PackSetView implements PackView {
     this.#release()
   }
 
-  #table(pack: number): ObjectTable {
+  tableOf(pack: number): ObjectTable {
     if (pack < this.#storedCount) return this.#set.stored[pack]!.table
     return tableOfNumber(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!)
   }
@@ -337,7 +343,7 @@ export interface MessageOptions {
 }
 
 /** The view that a message was made of, in whatever thread. Closes what it opened on `release`; the pins are the sender's. */
-export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, { openRemote, fetch }: MessageOptions = {}): PackView {
+export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, { openRemote, fetch }: MessageOptions = {}): PackSetView {
   const opened: { drop(): void }[] = []
   const stored = message.stored.map(({ sha256, table, packBytes, credit, path }): StoredPack => {
     const name = `pack ${Buffer.from(sha256).toString('hex')}`

@@ -23,6 +23,7 @@ import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { AnswerFiles } from '../packs/answer-files.js'
 import { createAnswers } from '../packs/answers.js'
+import { createAddSideFiles } from '../packs/collect/add-side-files.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
 import { createPurgePacks } from '../packs/collect/purge.js'
 import { createFold } from '../packs/collect/fold.js'
@@ -220,6 +221,16 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       repack: jobs.repack,
       classify: jobs.classify,
       covers: jobs.covers,
+      addSideFiles: createAddSideFiles({
+        db,
+        versions,
+        keeper,
+        store,
+        packs,
+        makeSideFiles: jobs.makeSideFiles,
+        slices,
+        onFailed: (repoId, error) => log({ repoId, err: error }, 'no bitmaps made'),
+      }),
       slices,
       visibilityClass,
       retentionMs: config.retentionMs,

@@ -2,10 +2,12 @@ import { answerPack } from '../../protocol/pack/writer.js'
 import { sql } from '../../src/db/sql.js'
 import type { RepoState } from '../../src/db/versions.js'
 import { classify } from '../../src/packs/collect/classify.js'
+import { createAddSideFiles, type AddSideFilesDependencies } from '../../src/packs/collect/add-side-files.js'
 import { createCollectPacks, type CollectDependencies } from '../../src/packs/collect/collect.js'
 import { covers } from '../../src/packs/collect/covers.js'
 import { createFold, type FoldDependencies } from '../../src/packs/collect/fold.js'
 import { repackHere } from '../../src/packs/collect/repack-here.js'
+import { makeSideFiles } from '../../src/packs/collect/side-files.js'
 import type { Packs } from '../../src/packs/packs.js'
 import { visibilityClass } from '../../src/repos/ref-changes.js'
 import { cloneRequest, create, move, slices, workTree, type Domain, type WorkTree } from './domain.js'
@@ -16,7 +18,29 @@ export const folding = (domain: Domain, options: Partial<FoldDependencies> = {})
   createFold({ ...domain, repack: repackHere, slices, maxPackBytes: 2 ** 29, limits: { maxInline: 3, maxPacks: 3 }, ...options })
 
 export const collecting = (domain: Domain, options: Partial<CollectDependencies> = {}) =>
-  createCollectPacks({ ...domain, repack: repackHere, classify, covers, slices, visibilityClass, retentionMs: 60_000, ...options })
+  createCollectPacks({
+    ...domain,
+    repack: repackHere,
+    classify,
+    covers,
+    addSideFiles: addingSideFiles(domain),
+    slices,
+    visibilityClass,
+    retentionMs: 60_000,
+    ...options,
+  })
+
+/** What goes wrong is thrown. */
+export const addingSideFiles = (domain: Domain, options: Partial<AddSideFilesDependencies> = {}) =>
+  createAddSideFiles({
+    ...domain,
+    makeSideFiles,
+    slices,
+    onFailed: (_repoId, error) => {
+      throw error
+    },
+    ...options,
+  })
 
 /** Has something happen once the new packs are checked, and before they take the place of the old ones. */
 export function meanwhile(packs: Packs, happen: () => Promise<unknown>): Packs {

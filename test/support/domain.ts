@@ -11,7 +11,7 @@ import { findNamespace } from '../../src/db/namespaces.js'
 import type { Database } from '../../src/db/pool.js'
 import { createHotVersions } from '../../src/db/hot-versions.js'
 import { createVersions, type RepoState, type Versions } from '../../src/db/versions.js'
-import { createKeeper } from '../../src/kept/keep.js'
+import { createKeeper, type Keeper } from '../../src/kept/keep.js'
 import { createAnswers } from '../../src/packs/answers.js'
 import { packsInStore } from '../../src/packs/local-packs.js'
 import { PackCache } from '../../src/packs/pack-cache.js'
@@ -32,6 +32,8 @@ export interface Domain {
   readonly db: Database
   readonly versions: Versions
   readonly packs: Packs
+  readonly store: BlobStore
+  readonly keeper: Keeper
   readonly spool: Spool
   readonly repos: Repos
   readonly blobDirectory: string
@@ -121,6 +123,8 @@ export async function openDomain(
     db,
     versions,
     packs,
+    store,
+    keeper,
     spool,
     repos,
     blobDirectory,

@@ -7,6 +7,7 @@ import type { RefRow } from '../../db/refs.js'
 import { HubError } from '../../errors.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
+import type { AddSideFiles } from './add-side-files.js'
 import { markOfClass, passedOver, unreached, type Classified, type Classify } from './classify.js'
 import type { Covers } from './covers.js'
 import type { Repack } from './repack-here.js'
@@ -18,6 +19,8 @@ export interface CollectDependencies extends ReplaceDependencies {
   readonly repack: Repack
   readonly classify: Classify
   readonly covers: Covers
+  /** Once a collection has come to its end. */
+  readonly addSideFiles: AddSideFiles
   readonly slices: (signal: AbortSignal) => Slices
   /** The class of what a ref leads to. */
   readonly visibilityClass: (name: RefName) => 0 | 1 | 2
@@ -143,11 +146,20 @@ class Collecting {
     const inOrder = report.garbage === 0 && !rescues && this.#isCollected()
     if (inOrder && expiredIds.length === 0 && !purge) {
       await markCollected(db, this.#repoId, this.#refsVer)
+      await this.#addSideFiles()
       return { outcome: 'unchanged', ...report }
     }
     const added = inOrder ? [] : await this.#write(classified, { rescues, purge })
     const outcome = await this.#exchange(added, classified, { expired: expiredIds, purge, retired: inOrder ? [] : this.#live })
-    return { outcome: outcome === 'replaced' ? 'collected' : 'moved-on', ...report }
+    if (outcome !== 'replaced') return { outcome: 'moved-on', ...report }
+    await this.#addSideFiles()
+    return { outcome: 'collected', ...report }
+  }
+
+  #addSideFiles(): Promise<void> {
+    const branchesAndTags = this.#refs.filter(({ name }) => this.#deps.visibilityClass(name.toString('latin1') as RefName) === 0)
+    const tips = branchesAndTags.map(({ oid, peeled }) => oidFromBytes(peeled ?? oid))
+    return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], signal: this.#signal })
   }
 
   #tips(refs: readonly RefRow[]): readonly (readonly Oid[])[] {

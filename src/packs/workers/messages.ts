@@ -4,6 +4,7 @@ import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
 import type { PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { Classified, ClassifyRequest } from '../collect/classify.js'
+import type { SideFiles, SideFilesRequest } from '../collect/side-files.js'
 import type { Selection } from '../collect/selection.js'
 import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
@@ -18,6 +19,7 @@ export type Job =
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
   | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
   | { readonly kind: 'classify'; readonly snapshot: SnapshotMessage; readonly request: ClassifyRequest }
+  | { readonly kind: 'side-files'; readonly snapshot: SnapshotMessage; readonly request: SideFilesRequest }
   | { readonly kind: 'cover'; readonly snapshot: SnapshotMessage; readonly tips: readonly Oid[]; readonly marks: readonly (Uint8Array | undefined)[] }
 
 /** Sent to a worker: one port a job, for progress, chunks and the end. */
@@ -59,6 +61,7 @@ export type JobResult =
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
   | { readonly kind: 'repack' }
   | { readonly kind: 'classify'; readonly classified: Classified }
+  | { readonly kind: 'side-files'; readonly files: SideFiles }
   | { readonly kind: 'cover'; readonly covered: boolean }
 
 /** A checked pack as it crosses threads. */

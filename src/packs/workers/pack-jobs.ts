@@ -4,6 +4,7 @@ import type { BeginCheck } from '../check-pack.js'
 import type { Classify } from '../collect/classify.js'
 import type { Covers } from '../collect/covers.js'
 import type { Repack } from '../collect/repack-here.js'
+import type { MakeSideFiles } from '../collect/side-files.js'
 import type { FindPointers } from '../find-pointers.js'
 import type { IngestedPack } from '../ingest.js'
 import type { PackFetch } from '../snapshot-leases.js'
@@ -24,6 +25,7 @@ export interface PackJobs {
   readonly repack: Repack
   readonly classify: Classify
   readonly covers: Covers
+  readonly makeSideFiles: MakeSideFiles
 }
 
 export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
@@ -70,6 +72,10 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
     covers: async (view, tips, marks, options) => {
       const { snapshot, fetch } = lent(view)
       return (await workers.run({ kind: 'cover', snapshot, tips, marks }, options, fetch)).covered
+    },
+    makeSideFiles: async (view, request, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'side-files', snapshot, request }, options, fetch)).files
     },
   }
 }

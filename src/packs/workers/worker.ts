@@ -11,6 +11,7 @@ import { checkPack } from '../check-pack.js'
 import { classify } from '../collect/classify.js'
 import { covers } from '../collect/covers.js'
 import { takesOf } from '../collect/selection.js'
+import { makeSideFiles } from '../collect/side-files.js'
 import { findPointers } from '../find-pointers.js'
 import { PackFiles } from '../pack-file.js'
 import type { PackFetch } from '../snapshot-leases.js'
@@ -59,6 +60,7 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
     if (job.kind === 'classify') return { kind: 'classify', classified: await classify(view, job.request, options) }
+    if (job.kind === 'side-files') return { kind: 'side-files', files: await makeSideFiles(view, job.request, options) }
     if (job.kind === 'cover') return { kind: 'cover', covered: await covers(view, job.tips, job.marks, options) }
     const chunks =
       job.kind === 'repack' ? repack(view, options, job.selection && takesOf(view, job.selection)) : answerPack(view, job.request, options)

@@ -33,6 +33,7 @@ function packWith(...texts: string[]): TestPack {
 const row = (id: number, { pack, oids, sha256 }: TestPack, change: Partial<PackRow> = {}): PackRow => ({
   id,
   sha256,
+  sha1: pack.subarray(-20),
   bytes: pack.length,
   objects: oids.length,
   class: 0,
@@ -43,6 +44,7 @@ const row = (id: number, { pack, oids, sha256 }: TestPack, change: Partial<PackR
   part: null,
   updateId: '00000000-0000-4000-8000-000000000000',
   tblSha256: null,
+  sideFiles: null,
   ...change,
 })
 
