@@ -88,15 +88,15 @@ export function createChores(deps: ChoresDependencies): Chores {
 }
 
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)
-const omitFailed = ({ failed: _, ...figures }: PacksReport): Omit<PacksReport, 'failed'> => figures
+const apart = ({ failed, ...figures }: PacksReport) => ({ failed, figures })
 const failureOf = ({ repoId, error }: RepoFailure) => ({ what: `repository ${repoId}`, why: wordsOf(error) })
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A report as JSON: figures, and what failed in words. */
 export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
-  const packFigures = packs && omitFailed(packs)
+  const ofPacks = packs && apart(packs)
   return {
-    ...(packFigures ? { packs: packFigures } : {}),
+    ...(ofPacks ? { packs: ofPacks.figures } : {}),
     ...(largeFiles ? { repositories: largeFiles.repositories, links: largeFiles.links, objects: largeFiles.objects } : {}),
     blobs: {
       doomed: blobs.doomed.length,
@@ -105,7 +105,7 @@ export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
       deletedBytes: bytesOf(blobs.deleted),
     },
     failed: [
-      ...[...(packs?.failed ?? []), ...(largeFiles?.failed ?? [])].map(failureOf),
+      ...[...(ofPacks?.failed ?? []), ...(largeFiles?.failed ?? [])].map(failureOf),
       ...blobs.failed.map(({ key, error }) => ({ what: key, why: wordsOf(error) })),
     ],
   }
