@@ -1,0 +1,96 @@
+import { ProtocolError } from './errors.js'
+import type { FetchRequest } from './fetch-request.js'
+import { attend, type Clock } from './keepalive.js'
+import { flushPkt, gather } from './pkt-line.js'
+import type { FetchPort, Slices } from './ports.js'
+import { ProgressLines } from './progress.js'
+import { RefusedRequest } from './refused-request.js'
+import { BandWriter, fatalPkt, keepalivePkt, type SideBandBytes } from './side-band.js'
+import type { Oid } from './types.js'
+
+export interface SendOptions extends Clock {
+  readonly slices: Slices
+}
+
+/** The pack behind `opening`, framed as the client asked; nothing is yielded before there is something to say. */
+export async function* sendPack(
+  port: FetchPort,
+  request: FetchRequest,
+  common: readonly Oid[],
+  opening: readonly Buffer[],
+  maxBytes: SideBandBytes | undefined,
+  options: SendOptions,
+): AsyncGenerator<Uint8Array> {
+  const { slices } = options
+  const { wants, thinPack, ofsDelta, includeTag } = request
+  const key = answerKey(request, common, maxBytes)
+  const known = port.cache?.find(key)
+  if (known) {
+    port.onKept?.()
+    yield* gather(opening)
+    yield known
+    return
+  }
+  const recording = port.cache?.record(key)
+  const lines = maxBytes === undefined || request.noProgress ? undefined : new ProgressLines()
+  const pack = port.answer(
+    port.view,
+    { wants, haves: common, thinPack, ofsDelta, includeTag },
+    lines ? { slices, onProgress: (progress) => lines.report(progress) } : { slices },
+  )
+  let begun = false
+  try {
+    for await (const chunk of maxBytes === undefined ? pack : bandPack(pack, lines, maxBytes, options)) {
+      if (!begun) yield* gather(opening)
+      begun = true
+      recording?.add(chunk)
+      yield chunk
+    }
+    recording?.keep()
+  } catch (error) {
+    const expected = error instanceof ProtocolError && error.code !== 'corrupt' && error.code !== 'cancelled'
+    if (!begun && expected) throw new RefusedRequest(error.message, { cause: error })
+    if (!begun || maxBytes === undefined) throw error
+    yield fatalPkt(expected ? error.message : 'internal error')
+    if (!expected) throw error
+  }
+}
+
+/** All that shapes an answer besides the repository: two requests of one key get the same bytes. */
+function answerKey(request: FetchRequest, common: readonly Oid[], maxBytes: SideBandBytes | undefined): string {
+  const { wants, thinPack, ofsDelta, includeTag, noProgress } = request
+  const flags = [thinPack, ofsDelta, includeTag, noProgress].map(Number).join('')
+  return `${flags} ${maxBytes ?? 0} ${wants.toSorted().join('')} ${common.toSorted().join('')}`
+}
+
+/** The pack on band 1, what is to be said about it on band 2, keepalives until it starts, and the flush. */
+async function* bandPack(
+  pack: AsyncIterable<Uint8Array>,
+  lines: ProgressLines | undefined,
+  maxBytes: SideBandBytes,
+  clock: Clock,
+): AsyncGenerator<Uint8Array> {
+  const writer = new BandWriter(maxBytes)
+  const chunks = pack[Symbol.asyncIterator]()
+  const chatter = {
+    take: () => lines?.take(maxBytes),
+    beat: () => keepalivePkt,
+    onWake(wake: () => void) {
+      if (lines) lines.wake = wake
+    },
+  }
+  try {
+    let next = yield* attend(chunks.next(), chatter, clock)
+    while (!next.done) {
+      yield* writer.write(next.value)
+      next = await chunks.next()
+      const said = chatter.take()
+      if (said) yield said
+    }
+    lines?.finish()
+    const last = [writer.flush(), chatter.take(), flushPkt].filter((part) => part !== undefined)
+    yield Buffer.concat(last)
+  } finally {
+    await chunks.return?.()
+  }
+}

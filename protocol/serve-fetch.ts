@@ -1,0 +1,87 @@
+import { readFetchV0, readFetchV2 } from './fetch-request.js'
+import type { Clock } from './keepalive.js'
+import { acknowledgments, findCommon, NegotiationV0 } from './negotiation.js'
+import { oidBytes } from './oid.js'
+import { dataPkt, delimPkt, flushPkt, gather, type PktReader } from './pkt-line.js'
+import type { FetchPort, Slices } from './ports.js'
+import { receive, RefusedRequest } from './refused-request.js'
+import { sendPack } from './send-pack.js'
+import { sideBandBytes } from './side-band.js'
+import type { Oid } from './types.js'
+
+export interface FetchOptions extends Clock {
+  /** A frozen view, opened once the whole request is there and released here. */
+  readonly open: () => Promise<FetchPort>
+  readonly slices: Slices
+}
+
+/** `fetch` of protocol v2, from its arguments on. */
+export async function* fetchV2(reader: PktReader, hasArguments: boolean, options: FetchOptions): AsyncGenerator<Uint8Array> {
+  const request = hasArguments ? await receive(reader, () => readFetchV2(reader)) : undefined
+  // Nothing wanted, nothing asked: git writes nothing at all here, which over HTTP its own client takes for a failure.
+  if (!request || (request.wants.length === 0 && (!request.waitForDone || request.done || request.haves.length === 0))) {
+    yield flushPkt
+    return
+  }
+  const port = await options.open()
+  try {
+    checkWants(port, request.wants)
+    const common = await findCommon(port.view, request.haves, options.slices)
+    const opening: Buffer[] = []
+    if (request.haves.length > 0 && !request.done) {
+      const ready = !request.waitForDone && common.length > 0 && (await port.reaches(port.view, request.wants, common, { slices: options.slices }))
+      opening.push(...acknowledgments(common, ready), ready ? delimPkt : flushPkt)
+      if (!ready) {
+        yield* gather(opening)
+        return
+      }
+    }
+    opening.push(dataPkt('packfile\n'))
+    yield* sendPack(port, request, common, opening, sideBandBytes['side-band-64k'], options)
+  } finally {
+    port.view.release()
+  }
+}
+
+/** One whole request of protocol v0 or v1. */
+export async function* fetchV0(reader: PktReader, options: FetchOptions): AsyncGenerator<Uint8Array> {
+  const request = await receive(reader, () => readFetchV0(reader))
+  if (request === undefined) {
+    yield flushPkt
+    return
+  }
+  const port = await options.open()
+  try {
+    checkWants(port, request.wants)
+    const negotiation = new NegotiationV0(port, request.wants, request.multiAck, { slices: options.slices })
+    const opening: Buffer[] = []
+    for (const oid of request.haves) {
+      const line = await negotiation.have(oid)
+      if (line) opening.push(line)
+      const pause = options.slices.pause()
+      if (pause) await pause
+    }
+    if (!request.done) {
+      const { lines, ready } = await negotiation.flush()
+      opening.push(...lines)
+      // A round that ends here is not the end of the talk: the client asks again and repeats what we have in common.
+      if (!ready || !request.noDone) {
+        yield* gather(opening)
+        return
+      }
+    }
+    const last = negotiation.done()
+    if (last) opening.push(last)
+    yield* sendPack(port, request, negotiation.common, opening, request.sideBand, options)
+  } finally {
+    port.view.release()
+  }
+}
+
+/** @throws RefusedRequest in git's own words */
+function checkWants(port: FetchPort, wants: readonly Oid[]): void {
+  for (const oid of wants) {
+    const entry = port.view.find(oidBytes(oid), 'read')
+    if (entry === -1 || !port.mayWant(oid, entry)) throw new RefusedRequest(`upload-pack: not our ref ${oid}`)
+  }
+}
