@@ -6,7 +6,7 @@ export const agent = 'cairn/0.1.0'
 
 /**
  * What a fetch may use in protocol v0 and v1. `head` is what HEAD points at, given only when that ref exists.
- * Only what works is named, because clients act on every word: no shallow, no filter.
+ * Only what works is named, because clients act on every word.
  */
 export function uploadPackCapabilities(head: RefName | undefined): readonly string[] {
   return [...fetchWords, ...(head === undefined ? [] : [`symref=HEAD:${head}`]), ...identity]
@@ -20,6 +20,10 @@ const fetchWords: readonly string[] = [
   'side-band',
   'side-band-64k',
   'ofs-delta',
+  'shallow',
+  'deepen-since',
+  'deepen-not',
+  'deepen-relative',
   'no-progress',
   'include-tag',
   'multi_ack_detailed',
@@ -32,7 +36,7 @@ const fetchWords: readonly string[] = [
 export const uploadPackCapabilitiesV2: readonly string[] = [
   `agent=${agent}`,
   'ls-refs=unborn',
-  'fetch=wait-for-done',
+  'fetch=shallow wait-for-done',
   'server-option',
   'object-format=sha1',
 ]

@@ -1,14 +1,15 @@
 import { checkObjectFormat, parseCapabilities } from './capabilities.js'
+import { ShallowLines, type ShallowArguments } from './deepen-arguments.js'
 import { ProtocolError } from './errors.js'
 import { humanLine } from './human-text.js'
 import { wireLimits } from './limits.js'
-import { parseOid } from './oid.js'
+import { OidList } from './oid-list.js'
 import { pktText, type PktReader } from './pkt-line.js'
 import { sideBandBytes, type SideBandBytes } from './side-band.js'
 import type { Oid } from './types.js'
 
 /** What a client wants and has, in either protocol. */
-export interface FetchRequest {
+export interface FetchRequest extends ShallowArguments {
   /** Distinct, in the order sent. */
   readonly wants: readonly Oid[]
   /** In the order sent. The repository may know none of them. */
@@ -34,6 +35,8 @@ export interface FetchRequestV0 extends FetchRequest {
   readonly noDone: boolean
   /** `undefined`: the pack goes bare. */
   readonly sideBand: SideBandBytes | undefined
+  /** The body ended behind the wants: the client asks only how its history would be cut. */
+  readonly endsEarly: boolean
 }
 
 export interface CommandV2 {
@@ -44,8 +47,6 @@ export interface CommandV2 {
 
 /** Words that end in a clear refusal rather than in `unexpected line`: real clients send them when told to, whatever we advertise. */
 const notOffered: readonly (readonly [start: string, reason: string])[] = [
-  ['shallow ', 'shallow clones are not supported yet'],
-  ['deepen', 'shallow clones are not supported yet'],
   ['filter ', 'partial clones (--filter) are not supported yet'],
   ['want-ref ', 'want-ref is not supported'],
   ['packfile-uris ', 'packfile-uris is not supported'],
@@ -97,6 +98,7 @@ export async function readCommandV2(reader: PktReader): Promise<CommandV2 | unde
 export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
   const wants = new OidList('wants', wireLimits.wants)
   const haves = new OidList('haves', wireLimits.haves)
+  const shallow = new ShallowLines()
   const flags = new Set<string>()
   for (;;) {
     const pkt = await reader.next()
@@ -106,9 +108,10 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     if (line.startsWith('want ')) wants.add(line.slice(5))
     else if (line.startsWith('have ')) haves.add(line.slice(5))
     else if (flagsV2.has(line)) flags.add(line)
-    else refuseLine(line)
+    else if (!shallow.take(line)) refuseLine(line)
   }
   return {
+    ...shallow.finish(flags.has('deepen-relative')),
     wants: wants.distinct(),
     haves: haves.distinct(),
     done: flags.has('done'),
@@ -120,7 +123,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
   }
 }
 
-const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 'include-tag', 'no-progress', 'wait-for-done'])
+const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 'include-tag', 'no-progress', 'wait-for-done', 'deepen-relative'])
 
 /**
  * Reads one whole request of protocol v0 or v1 over stateless HTTP: wants, a flush, then haves up to a flush, `done` or the end.
@@ -131,6 +134,7 @@ const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 
  */
 export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | undefined> {
   const wants = new OidList('wants', wireLimits.wants)
+  const shallow = new ShallowLines()
   let capabilities: ReadonlyMap<string, string> | undefined
   for (;;) {
     const pkt = await reader.next()
@@ -140,6 +144,7 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
       break
     }
     const line = pkt.kind === 'data' ? pktText(pkt.payload) : ''
+    if (shallow.take(line)) continue
     if (!line.startsWith('want ')) refuseLine(line)
     wants.add(line.slice(5, 45))
     if (capabilities === undefined) {
@@ -149,12 +154,12 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
       refuseLine(line)
     }
   }
-  const { haves, done } = await readHaves(reader)
+  const round = await readHaves(reader)
   const has = (name: string): boolean => capabilities.has(name)
   return {
+    ...shallow.finish(has('deepen-relative')),
+    ...round,
     wants: wants.distinct(),
-    haves,
-    done,
     thinPack: has('thin-pack'),
     ofsDelta: has('ofs-delta'),
     includeTag: has('include-tag'),
@@ -166,34 +171,14 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
 }
 
 /** The haves of one round. An end between two lines counts as the flush, as it does for git. */
-async function readHaves(reader: PktReader): Promise<{ haves: readonly Oid[]; done: boolean }> {
+async function readHaves(reader: PktReader): Promise<{ haves: readonly Oid[]; done: boolean; endsEarly: boolean }> {
   const haves = new OidList('haves', wireLimits.haves)
   for (;;) {
     const pkt = await reader.next()
-    if (pkt?.kind !== 'data') return { haves: haves.list, done: false }
+    if (pkt?.kind !== 'data') return { haves: haves.list, done: false, endsEarly: pkt === undefined && haves.list.length === 0 }
     const line = pktText(pkt.payload)
-    if (line === 'done') return { haves: haves.list, done: true }
+    if (line === 'done') return { haves: haves.list, done: true, endsEarly: false }
     if (!line.startsWith('have ')) refuseLine(line)
     haves.add(line.slice(5))
-  }
-}
-
-class OidList {
-  readonly list: Oid[] = []
-  readonly #name: string
-  readonly #limit: number
-
-  constructor(name: string, limit: number) {
-    this.#name = name
-    this.#limit = limit
-  }
-
-  add(text: string): void {
-    if (this.list.length >= this.#limit) throw new ProtocolError('too-large', `more than ${this.#limit} ${this.#name} in one request`)
-    this.list.push(parseOid(text))
-  }
-
-  distinct(): readonly Oid[] {
-    return [...new Set(this.list)]
   }
 }

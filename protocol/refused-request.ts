@@ -15,3 +15,17 @@ export async function receive<T>(reader: PktReader, read: () => Promise<T>): Pro
     throw new RefusedRequest(error.message)
   }
 }
+
+/** What the client did wrong, or asks too much of, becomes a refusal. What is our fault is thrown as it came. */
+export async function refusing<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (isExpected(error)) throw new RefusedRequest(error.message, { cause: error })
+    throw error
+  }
+}
+
+/** The client may read it: neither our fault nor his leaving. */
+export const isExpected = (error: unknown): error is ProtocolError =>
+  error instanceof ProtocolError && error.code !== 'corrupt' && error.code !== 'cancelled'

@@ -1,10 +1,10 @@
-import { ProtocolError } from './errors.js'
+import { createHash } from 'node:crypto'
 import type { FetchRequest } from './fetch-request.js'
 import { attend, type Clock } from './keepalive.js'
 import { flushPkt, gather } from './pkt-line.js'
-import type { FetchPort, Slices } from './ports.js'
+import type { Boundary, FetchPort, Slices } from './ports.js'
 import { ProgressLines } from './progress.js'
-import { RefusedRequest } from './refused-request.js'
+import { isExpected, RefusedRequest } from './refused-request.js'
 import { BandWriter, fatalPkt, keepalivePkt, type SideBandBytes } from './side-band.js'
 import type { Oid } from './types.js'
 
@@ -12,17 +12,22 @@ export interface SendOptions extends Clock {
   readonly slices: Slices
 }
 
+/** What is to be sent: the request, and what was found out about it. */
+export interface PackOrder extends FetchRequest {
+  readonly boundary: Boundary | undefined
+}
+
 /** The pack behind `opening`, framed as the client asked; nothing is yielded before there is something to say. */
 export async function* sendPack(
   port: FetchPort,
-  request: FetchRequest,
+  request: PackOrder,
   common: readonly Oid[],
   opening: readonly Buffer[],
   maxBytes: SideBandBytes | undefined,
   options: SendOptions,
 ): AsyncGenerator<Uint8Array> {
   const { slices } = options
-  const { wants, thinPack, ofsDelta, includeTag } = request
+  const { wants, thinPack, ofsDelta, includeTag, boundary } = request
   const key = answerKey(request, common, maxBytes)
   const known = port.cache?.find(key)
   if (known) {
@@ -35,7 +40,7 @@ export async function* sendPack(
   const lines = maxBytes === undefined || request.noProgress ? undefined : new ProgressLines()
   const pack = port.answer(
     port.view,
-    { wants, haves: common, thinPack, ofsDelta, includeTag },
+    { wants, haves: common, thinPack, ofsDelta, includeTag, ...(boundary ? { boundary } : {}) },
     lines ? { slices, onProgress: (progress) => lines.report(progress) } : { slices },
   )
   let begun = false
@@ -48,7 +53,7 @@ export async function* sendPack(
     }
     recording?.keep()
   } catch (error) {
-    const expected = error instanceof ProtocolError && error.code !== 'corrupt' && error.code !== 'cancelled'
+    const expected = isExpected(error)
     if (!begun && expected) throw new RefusedRequest(error.message, { cause: error })
     if (!begun || maxBytes === undefined) throw error
     yield fatalPkt(expected ? error.message : 'internal error')
@@ -56,11 +61,14 @@ export async function* sendPack(
   }
 }
 
-/** All that shapes an answer besides the repository: two requests of one key get the same bytes. */
-function answerKey(request: FetchRequest, common: readonly Oid[], maxBytes: SideBandBytes | undefined): string {
-  const { wants, thinPack, ofsDelta, includeTag, noProgress } = request
+/** All that shapes an answer besides the repository: two requests of one key get the same bytes. Of one length, whatever was asked. */
+function answerKey(request: PackOrder, common: readonly Oid[], maxBytes: SideBandBytes | undefined): string {
+  const { wants, thinPack, ofsDelta, includeTag, noProgress, boundary } = request
   const flags = [thinPack, ofsDelta, includeTag, noProgress].map(Number).join('')
-  return `${flags} ${maxBytes ?? 0} ${wants.toSorted().join('')} ${common.toSorted().join('')}`
+  const lists = [wants, common, boundary?.shallow ?? [], boundary?.unshallow ?? []].map((oids) => oids.toSorted().join(''))
+  return createHash('sha256')
+    .update([flags, maxBytes ?? 0, ...lists].join(' '))
+    .digest('base64')
 }
 
 /** The pack on band 1, what is to be said about it on band 2, keepalives until it starts, and the flush. */

@@ -4,7 +4,8 @@ import { acknowledgments, findCommon, NegotiationV0 } from './negotiation.js'
 import { oidBytes } from './oid.js'
 import { dataPkt, delimPkt, flushPkt, gather, type PktReader } from './pkt-line.js'
 import type { FetchPort, Slices } from './ports.js'
-import { receive, RefusedRequest } from './refused-request.js'
+import { receive, RefusedRequest, refusing } from './refused-request.js'
+import { findShallowInfo } from './shallow-info.js'
 import { sendPack } from './send-pack.js'
 import { sideBandBytes } from './side-band.js'
 import type { Oid } from './types.js'
@@ -36,8 +37,10 @@ export async function* fetchV2(reader: PktReader, hasArguments: boolean, options
         return
       }
     }
+    const info = await refusing(findShallowInfo(port, request.wants, request, options.slices))
+    if (info) opening.push(dataPkt('shallow-info\n'), ...info.lines, delimPkt)
     opening.push(dataPkt('packfile\n'))
-    yield* sendPack(port, request, common, opening, sideBandBytes['side-band-64k'], options)
+    yield* sendPack(port, { ...request, boundary: info?.boundary }, common, opening, sideBandBytes['side-band-64k'], options)
   } finally {
     port.view.release()
   }
@@ -53,8 +56,14 @@ export async function* fetchV0(reader: PktReader, options: FetchOptions): AsyncG
   const port = await options.open()
   try {
     checkWants(port, request.wants)
+    const info = await refusing(findShallowInfo(port, request.wants, request, options.slices))
+    // Every answer of the exchange begins with them; a client that asks for less history reads them before it says what it has.
+    const opening = request.deepen ? [...(info?.lines ?? []), flushPkt] : []
+    if (request.deepen && request.endsEarly) {
+      yield* gather(opening)
+      return
+    }
     const negotiation = new NegotiationV0(port, request.wants, request.multiAck, { slices: options.slices })
-    const opening: Buffer[] = []
     for (const oid of request.haves) {
       const line = await negotiation.have(oid)
       if (line) opening.push(line)
@@ -72,7 +81,7 @@ export async function* fetchV0(reader: PktReader, options: FetchOptions): AsyncG
     }
     const last = negotiation.done()
     if (last) opening.push(last)
-    yield* sendPack(port, request, negotiation.common, opening, request.sideBand, options)
+    yield* sendPack(port, { ...request, boundary: info?.boundary }, negotiation.common, opening, request.sideBand, options)
   } finally {
     port.view.release()
   }

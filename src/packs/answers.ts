@@ -1,6 +1,7 @@
+import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { answerPack } from '../../protocol/pack/writer.js'
-import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
+import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { AnswerMemory } from './answer-cache.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
@@ -30,6 +31,7 @@ export interface Answers {
   /** For who asks: a user, or the address of somebody unknown. */
   answerFor(caller: string): AnswerPack
   readonly reaches: Reaches
+  readonly deepen: Deepen
   /** Answers of the repository in this state that were given before. */
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
@@ -41,7 +43,7 @@ export interface AnswersOptions {
   /** Memory for answers that are kept. */
   readonly answerBytes: number
   /** Where packs are made; by default on this thread, in the caller's slices. */
-  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches }
+  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
   /** Told of every pack that was an answer, once it is out or given up. */
   readonly onAnswered?: OnAnswered
@@ -50,7 +52,7 @@ export interface AnswersOptions {
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
-  jobs = { answer: answerPack, reaches },
+  jobs = { answer: answerPack, reaches, deepen },
   limits = {},
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
@@ -69,6 +71,7 @@ export function createAnswers({
       return watched(made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
+    deepen: jobs.deepen,
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),

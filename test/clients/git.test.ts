@@ -205,11 +205,6 @@ t.test('an atomic push is all or nothing, and each ref stands alone without it',
   t.match((await git(['ls-remote', remote, 'refs/heads/main'], { cwd: work })).stdout.toString(), await text(work, 'rev-parse', 'main'))
 })
 
-t.test('a shallow clone is told that it cannot be had yet', async (t) => {
-  const { stderr, code } = await git(['clone', '--depth', '1', `${hub.url}/admin/open`, join(t.testdir(), 'x')], { ok: false })
-  t.ok(code === 0 || /shallow|depth/.test(stderr), stderr)
-})
-
 t.test('a repository deleted by the Hub call is gone for git as well', async (t) => {
   await createRepo({ name: 'short-lived', type: 'model' })
   t.equal((await hub.api('DELETE', '/api/repos/delete', { name: 'short-lived', type: 'model' })).status, 200)

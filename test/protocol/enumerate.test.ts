@@ -1,18 +1,10 @@
 import t from 'tap'
 import type { Oid } from '../../protocol/types.js'
+import { dice } from '../support/dice.js'
 import { answer } from '../support/fetches.js'
 import { memoryPack, packView } from '../support/pack-view.js'
 import { blob, hexes, indexPack, insertDelta, nameOf, packOf, treeOf, type Base, type Entry } from '../support/packs.js'
 import { refOf } from '../support/wire.js'
-
-/** A sequence that looks random and is the same every time. */
-function dice(seed: number): (below: number) => number {
-  let state = seed
-  return (below) => {
-    state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
-    return Math.floor((state / 0x80000000) * below)
-  }
-}
 
 interface Model {
   readonly objects: Map<string, Base>

@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
-import type { PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
+import type { DeepenRequest, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
@@ -13,6 +13,7 @@ export type Job =
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
+  | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
 
 /** Sent to a worker: one port a job, for progress, chunks and the end. */
@@ -51,6 +52,7 @@ export type JobResult =
   | { readonly kind: 'resolve'; readonly part: ResolvedPart }
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
+  | { readonly kind: 'deepen'; readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
 
 /** A checked pack as it crosses threads. */

@@ -43,6 +43,7 @@ t.test('a stored pack is the answer only to who wants all that it holds', async 
     ['not every root is wanted', cloneRequest([two])],
     ['an older commit', cloneRequest([one])],
     ['something is had', cloneRequest([two, tag], { haves: [one] })],
+    ['history is cut', cloneRequest([two, tag], { boundary: { shallow: [two], unshallow: [] } })],
     ['no offsets', cloneRequest([two, tag], { ofsDelta: false })],
     ['nothing is wanted', cloneRequest([])],
     ['something that is not in it', cloneRequest([two, tag, 'f'.repeat(40)])],
@@ -122,7 +123,7 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   }
   const limited = createAnswers({
     answerBytes: 2 ** 20,
-    jobs: { answer: never, reaches: async () => true },
+    jobs: { answer: never, reaches: async () => true, deepen: async () => ({ shallow: [], unshallow: [] }) },
     limits: { maxBuildMs: 40, buildsAtOnce: 1 },
     onAnswered: (source, outcome) => told.push(`${source} ${outcome}`),
   })
