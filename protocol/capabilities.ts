@@ -30,13 +30,14 @@ const fetchWords: readonly string[] = [
   'allow-tip-sha1-in-want',
   'allow-reachable-sha1-in-want',
   'no-done',
+  'filter',
 ]
 
 /** The lines of the protocol v2 advertisement, after `version 2`. */
 export const uploadPackCapabilitiesV2: readonly string[] = [
   `agent=${agent}`,
   'ls-refs=unborn',
-  'fetch=shallow wait-for-done',
+  'fetch=shallow wait-for-done filter',
   'server-option',
   'object-format=sha1',
 ]

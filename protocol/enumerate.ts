@@ -3,7 +3,8 @@ import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
 import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
-import type { Boundary, Entry, PackRequest, PackView, WorkOptions } from './ports.js'
+import { wholeFilter } from './object-filter.js'
+import type { Boundary, Entry, ObjectFilter, PackRequest, PackView, WorkOptions } from './ports.js'
 import { PriorityQueue } from './priority-queue.js'
 import { TreeEdges } from './tree-edges.js'
 import { TreeWalk } from './tree-walk.js'
@@ -44,7 +45,7 @@ export async function enumerateObjects(view: PackView, request: PackRequest, opt
   for (const oid of request.haves) await enumeration.have(oid)
   for (const oid of request.wants) await enumeration.want(oid)
   await enumeration.walkCommits()
-  await enumeration.walkTrees()
+  await enumeration.walkTrees(request.filter)
   if (request.includeTag) await enumeration.includeTags()
   return enumeration.finish()
 }
@@ -65,6 +66,8 @@ class Enumeration {
   readonly #tags = new EntryList()
   readonly #hadTrees = new EntryList()
   readonly #sentTrees = new EntryList()
+  /** Wanted by name, not for a commit's sake. */
+  readonly #namedTrees = new EntryList()
   readonly #walk: TreeWalk
   #edgesLeft = 0
 
@@ -99,7 +102,7 @@ class Enumeration {
     }
     const type = this.#view.typeOf(entry)
     if (type === objectTypes.commit) await this.#enqueue(entry)
-    else if (type === objectTypes.tree) this.#sentTrees.push(entry)
+    else if (type === objectTypes.tree) this.#namedTrees.push(entry)
     else this.#walk.includeBlob(entry)
     await this.#pause()
   }
@@ -169,10 +172,14 @@ class Enumeration {
   }
 
   /** What the edge of the haves holds is had; the rest of the trees is not. */
-  async walkTrees(): Promise<void> {
-    if (this.#commits.length <= fewCommits) await new TreeEdges(this.#history, this.#marks).mark(this.#hadTrees, this.#sentTrees)
+  async walkTrees(filter: ObjectFilter = wholeFilter): Promise<void> {
+    const trees = new EntryList()
+    for (const list of [this.#namedTrees, this.#sentTrees]) for (const tree of list.view()) trees.push(tree)
+    // Where no tree is sent, or none is had, there is nothing to hold against each other.
+    if (filter.treeDepth === 0 && this.#namedTrees.length === 0) return
+    if (this.#commits.length <= fewCommits) await new TreeEdges(this.#history, this.#marks).mark(this.#hadTrees, trees)
     else await this.#walk.markHad(this.#hadTrees)
-    await this.#walk.include(this.#sentTrees)
+    await this.#walk.include(this.#namedTrees, this.#sentTrees, filter)
   }
 
   /** Tags of what is sent come with it. */

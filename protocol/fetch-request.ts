@@ -3,8 +3,10 @@ import { ShallowLines, type ShallowArguments } from './deepen-arguments.js'
 import { ProtocolError } from './errors.js'
 import { humanLine } from './human-text.js'
 import { wireLimits } from './limits.js'
+import { parseFilter } from './object-filter.js'
 import { OidList } from './oid-list.js'
 import { pktText, type PktReader } from './pkt-line.js'
+import type { ObjectFilter } from './ports.js'
 import { sideBandBytes, type SideBandBytes } from './side-band.js'
 import type { Oid } from './types.js'
 
@@ -20,6 +22,7 @@ export interface FetchRequest extends ShallowArguments {
   readonly ofsDelta: boolean
   readonly includeTag: boolean
   readonly noProgress: boolean
+  readonly filter: ObjectFilter | undefined
 }
 
 export interface FetchRequestV2 extends FetchRequest {
@@ -47,7 +50,6 @@ export interface CommandV2 {
 
 /** Words that end in a clear refusal rather than in `unexpected line`: real clients send them when told to, whatever we advertise. */
 const notOffered: readonly (readonly [start: string, reason: string])[] = [
-  ['filter ', 'partial clones (--filter) are not supported yet'],
   ['want-ref ', 'want-ref is not supported'],
   ['packfile-uris ', 'packfile-uris is not supported'],
   ['sideband-all', 'sideband-all is not supported'],
@@ -99,6 +101,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
   const wants = new OidList('wants', wireLimits.wants)
   const haves = new OidList('haves', wireLimits.haves)
   const shallow = new ShallowLines()
+  const filter = new FilterLine()
   const flags = new Set<string>()
   for (;;) {
     const pkt = await reader.next()
@@ -108,7 +111,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     if (line.startsWith('want ')) wants.add(line.slice(5))
     else if (line.startsWith('have ')) haves.add(line.slice(5))
     else if (flagsV2.has(line)) flags.add(line)
-    else if (!shallow.take(line)) refuseLine(line)
+    else if (!shallow.take(line) && !filter.take(line)) refuseLine(line)
   }
   return {
     ...shallow.finish(flags.has('deepen-relative')),
@@ -119,6 +122,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     ofsDelta: flags.has('ofs-delta'),
     includeTag: flags.has('include-tag'),
     noProgress: flags.has('no-progress'),
+    filter: filter.value,
     waitForDone: flags.has('wait-for-done'),
   }
 }
@@ -135,6 +139,7 @@ const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 
 export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | undefined> {
   const wants = new OidList('wants', wireLimits.wants)
   const shallow = new ShallowLines()
+  const filter = new FilterLine()
   let capabilities: ReadonlyMap<string, string> | undefined
   for (;;) {
     const pkt = await reader.next()
@@ -144,7 +149,7 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
       break
     }
     const line = pkt.kind === 'data' ? pktText(pkt.payload) : ''
-    if (shallow.take(line)) continue
+    if (shallow.take(line) || filter.take(line)) continue
     if (!line.startsWith('want ')) refuseLine(line)
     wants.add(line.slice(5, 45))
     if (capabilities === undefined) {
@@ -164,9 +169,23 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
     ofsDelta: has('ofs-delta'),
     includeTag: has('include-tag'),
     noProgress: has('no-progress'),
+    filter: filter.value,
     multiAck: has('multi_ack_detailed') ? 'multi_ack_detailed' : has('multi_ack') ? 'multi_ack' : 'none',
     noDone: has('no-done'),
     sideBand: has('side-band-64k') ? sideBandBytes['side-band-64k'] : has('side-band') ? sideBandBytes['side-band'] : undefined,
+  }
+}
+
+/** The line that makes a clone a partial one. */
+class FilterLine {
+  value: ObjectFilter | undefined
+
+  /** False: the line is about something else. @throws ProtocolError `bad-request`, `unsupported` */
+  take(line: string): boolean {
+    if (!line.startsWith('filter ')) return false
+    if (this.value) throw new ProtocolError('bad-request', 'more than one filter in one request')
+    this.value = parseFilter(line.slice(7))
+    return true
   }
 }
 

@@ -86,6 +86,19 @@ export interface PackRequest {
   readonly includeTag: boolean
   /** Where history is cut; not there: nowhere. */
   readonly boundary?: Boundary
+  /** What may be left out; not there: nothing. What is wanted by name is sent whatever it says. */
+  readonly filter?: ObjectFilter
+}
+
+/** Of a partial clone. Infinity: no bound. */
+export interface ObjectFilter {
+  /** Blobs of this size and more are left out. */
+  readonly blobBytes: number
+  /**
+   * Trees and blobs that lie so deep are left out, unless they are also met further up: the tree of a commit is at depth 0, what it names
+   * at depth 1. What is named by a tree that is wanted by name is at depth 0.
+   */
+  readonly treeDepth: number
 }
 
 /** Where histories end before their roots, at the client and in what it is to get. All are commits the repository has. */

@@ -27,7 +27,7 @@ export async function* sendPack(
   options: SendOptions,
 ): AsyncGenerator<Uint8Array> {
   const { slices } = options
-  const { wants, thinPack, ofsDelta, includeTag, boundary } = request
+  const { wants, thinPack, ofsDelta, includeTag, boundary, filter } = request
   const key = answerKey(request, common, maxBytes)
   const known = port.cache?.find(key)
   if (known) {
@@ -40,7 +40,7 @@ export async function* sendPack(
   const lines = maxBytes === undefined || request.noProgress ? undefined : new ProgressLines()
   const pack = port.answer(
     port.view,
-    { wants, haves: common, thinPack, ofsDelta, includeTag, ...(boundary ? { boundary } : {}) },
+    { wants, haves: common, thinPack, ofsDelta, includeTag, ...(boundary ? { boundary } : {}), ...(filter ? { filter } : {}) },
     lines ? { slices, onProgress: (progress) => lines.report(progress) } : { slices },
   )
   let begun = false
@@ -63,11 +63,11 @@ export async function* sendPack(
 
 /** All that shapes an answer besides the repository: two requests of one key get the same bytes. Of one length, whatever was asked. */
 function answerKey(request: PackOrder, common: readonly Oid[], maxBytes: SideBandBytes | undefined): string {
-  const { wants, thinPack, ofsDelta, includeTag, noProgress, boundary } = request
+  const { wants, thinPack, ofsDelta, includeTag, noProgress, boundary, filter } = request
   const flags = [thinPack, ofsDelta, includeTag, noProgress].map(Number).join('')
   const lists = [wants, common, boundary?.shallow ?? [], boundary?.unshallow ?? []].map((oids) => oids.toSorted().join(''))
   return createHash('sha256')
-    .update([flags, maxBytes ?? 0, ...lists].join(' '))
+    .update([flags, maxBytes ?? 0, filter?.blobBytes, filter?.treeDepth, ...lists].join(' '))
     .digest('base64')
 }
 

@@ -6,7 +6,7 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
-import type { ObjectType } from '../types.js'
+import { objectTypes, type ObjectType } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
@@ -102,11 +102,18 @@ class PackWriter {
       yield* this.#copy(entry, () => encodeEntryHeader(this.#view.typeOf(entry), this.#view.sizeOf(entry)))
     } else if (basePosition !== 0 && this.#request.ofsDelta) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(6, size), encodeOfsDistance(this.#output.position - basePosition)]))
-    } else if (basePosition !== 0 || (this.#request.thinPack && this.#is(base, objectBits.had))) {
+    } else if (basePosition !== 0 || this.#mayLeanOn(base)) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#nameOf(base)]))
     } else {
       yield* this.#writeWhole(entry)
     }
+  }
+
+  /** The client has the base and can do with its name. What a filter once left out of a partial clone is not there to be leant on. */
+  #mayLeanOn(base: Entry): boolean {
+    const { thinPack, filter } = this.#request
+    if (!thinPack || !this.#is(base, objectBits.had)) return false
+    return !filter || this.#view.typeOf(base) === objectTypes.commit
   }
 
   /** The stored bytes behind a header of our own. */

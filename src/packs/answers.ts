@@ -79,14 +79,14 @@ export function createAnswers({
   }
 }
 
-/** A clone goes through all packs: they are fetched together, and before its turn. Who has something already seldom needs all. */
+/** A clone goes through all packs: they are fetched together, and before its turn. Who has something, or leaves something out, seldom needs all. */
 async function* makeHere(
   view: Snapshot,
-  { haves }: PackRequest,
+  { haves, filter }: PackRequest,
   { slices }: WorkOptions,
   make: () => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  const coming = haves.length === 0 && view.fetchPacks(slices.signal)
+  const coming = haves.length === 0 && !filter && view.fetchPacks(slices.signal)
   if (coming) await coming
   yield* make()
 }

@@ -11,8 +11,8 @@ const chunkBytes = 256 * 1024
  * asked for. -1: there is none. An object that was smuggled into a pack is a root of it, so the pack is never sent to who did not want it.
  * See docs/git-storage.md, "When a stored pack is the answer".
  */
-export function findStoredAnswer(view: Snapshot, { wants, haves, ofsDelta, includeTag, boundary }: PackRequest): number {
-  if (boundary || haves.length > 0 || wants.length === 0 || !ofsDelta) return -1
+export function findStoredAnswer(view: Snapshot, { wants, haves, ofsDelta, includeTag, boundary, filter }: PackRequest): number {
+  if (boundary || filter || haves.length > 0 || wants.length === 0 || !ofsDelta) return -1
   const wanted = new Set<Oid>(wants)
   const first = oidBytes(wants[0]!)
   for (const [ordinal, pack] of view.packs.entries()) {

@@ -1,6 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
+import { compareWithGit } from '../support/compare-with-git.js'
 import { dice } from '../support/dice.js'
 import { git } from '../support/git.js'
 import { startHub } from '../support/hub.js'
@@ -17,53 +18,6 @@ async function createEmpty(name: string): Promise<string> {
   const { status, body } = await hub.api('POST', '/api/cairn/repos', { type: 'model', id: `admin/${name}`, empty: true })
   if (status !== 200) throw new Error(`create answered ${status}: ${JSON.stringify(body)}`)
   return hub.remote(`admin/${name}`)
-}
-
-/** All that a client has: its refs, where its history ends, its objects. */
-async function stateOf(cwd: string): Promise<object> {
-  const shallow = await readFile(join(cwd, 'shallow'), 'utf8').catch(() => '')
-  const objects = await text(cwd, 'cat-file', '--batch-all-objects', '--batch-check=%(objectname) %(objecttype)')
-  await git(['fsck', '--strict', '--full', '--no-dangling'], { cwd })
-  return {
-    refs: (await text(cwd, 'for-each-ref', '--format=%(objectname) %(refname)')).split('\n'),
-    shallow: shallow.split('\n').filter(Boolean).toSorted(),
-    objects: objects.split('\n').toSorted(),
-  }
-}
-
-interface Pair {
-  readonly bare: string
-  readonly remote: string
-}
-
-/** The same commands against git's own server and against the hub leave the same behind. */
-async function compare(
-  t: Test,
-  dir: string,
-  config: readonly string[],
-  { bare, remote }: Pair,
-  steps: readonly (readonly string[])[],
-  grow: () => Promise<void>,
-) {
-  const clients = [
-    { cwd: join(dir, 'of-git'), from: `file://${bare}` },
-    { cwd: join(dir, 'of-hub'), from: remote },
-  ]
-  for (const { cwd, from } of clients) {
-    await mkdir(cwd, { recursive: true })
-    await git(['init', '-q', '--bare', '.'], { cwd })
-    await git(['remote', 'add', '--mirror=fetch', 'origin', from], { cwd })
-  }
-  for (const [i, step] of steps.entries()) {
-    const results: object[] = []
-    for (const { cwd } of clients) {
-      const { code, stderr } = await git([...config, 'fetch', '-q', 'origin', ...step], { cwd, ok: false })
-      results.push({ code, ...(await stateOf(cwd)) })
-      if (code !== 0) t.match(stderr, /no commits selected/, step.join(' '))
-    }
-    t.strictSame(results[1], results[0], `step ${i}: fetch ${step.join(' ')}`)
-    if (i === 1) await grow()
-  }
 }
 
 for (const version of versions) {
@@ -93,7 +47,8 @@ for (const version of versions) {
         ['--unshallow'],
         [],
       ]
-      await compare(t, join(dir, String(seed)), ['-c', `protocol.version=${version}`], { bare, remote }, steps, async () => {
+      const servers = { bare, remote, config: ['-c', `protocol.version=${version}`] }
+      await compareWithGit(t, join(dir, String(seed)), servers, steps, async () => {
         await repo.grow(5)
         await push()
       })

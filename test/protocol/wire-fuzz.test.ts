@@ -57,7 +57,20 @@ const seeds: readonly (readonly [service: 'fetch' | 'push', version: 0 | 2, body
   ],
   ['fetch', 0, pkts(`want ${a} multi_ack side-band ofs-delta \n`, '0000', `have ${b}\n`, 'done\n')],
   ['fetch', 2, pkts('command=fetch', '0001', 'ofs-delta', `want ${a}\n`, `shallow ${b}`, 'deepen-relative', 'deepen 3', `have ${b}`, 'done', '0000')],
-  ['fetch', 2, pkts('command=fetch', '0001', `want ${a}\n`, 'deepen-since 1600000000', 'deepen-not refs/heads/main\n', 'done', '0000')],
+  [
+    'fetch',
+    2,
+    pkts(
+      'command=fetch',
+      '0001',
+      `want ${a}\n`,
+      'deepen-since 1600000000',
+      'deepen-not refs/heads/main\n',
+      'filter combine:tree%3A2+blob:limit=1k',
+      'done',
+      '0000',
+    ),
+  ],
   ['fetch', 0, pkts(`want ${a} deepen-relative side-band-64k\n`, `shallow ${b}\n`, 'deepen 2147483647', '0000', `have ${b}\n`, 'done\n')],
   [
     'push',

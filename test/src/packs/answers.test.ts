@@ -44,6 +44,7 @@ t.test('a stored pack is the answer only to who wants all that it holds', async 
     ['an older commit', cloneRequest([one])],
     ['something is had', cloneRequest([two, tag], { haves: [one] })],
     ['history is cut', cloneRequest([two, tag], { boundary: { shallow: [two], unshallow: [] } })],
+    ['something is left out', cloneRequest([two, tag], { filter: { blobBytes: 0, treeDepth: Infinity } })],
     ['no offsets', cloneRequest([two, tag], { ofsDelta: false })],
     ['nothing is wanted', cloneRequest([])],
     ['something that is not in it', cloneRequest([two, tag, 'f'.repeat(40)])],
