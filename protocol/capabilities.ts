@@ -37,9 +37,10 @@ const fetchWords: readonly string[] = [
 export const uploadPackCapabilitiesV2: readonly string[] = [
   `agent=${agent}`,
   'ls-refs=unborn',
-  'fetch=shallow wait-for-done filter',
+  'fetch=shallow wait-for-done filter ref-in-want sideband-all',
   'server-option',
   'object-format=sha1',
+  'object-info=size',
 ]
 
 export const receivePackCapabilities: readonly string[] = [

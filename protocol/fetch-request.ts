@@ -8,7 +8,7 @@ import { OidList } from './oid-list.js'
 import { pktText, type PktReader } from './pkt-line.js'
 import type { ObjectFilter } from './ports.js'
 import { sideBandBytes, type SideBandBytes } from './side-band.js'
-import type { Oid } from './types.js'
+import type { Oid, RefName } from './types.js'
 
 /** What a client wants and has, in either protocol. */
 export interface FetchRequest extends ShallowArguments {
@@ -28,6 +28,10 @@ export interface FetchRequest extends ShallowArguments {
 export interface FetchRequestV2 extends FetchRequest {
   /** Never say `ready`; with no wants at all, the client only asks what we have in common. */
   readonly waitForDone: boolean
+  /** Wanted by name, distinct: what they stand at when the request is answered. */
+  readonly wantRefs: readonly RefName[]
+  /** All lines of the answer go on bands. */
+  readonly sidebandAll: boolean
 }
 
 export type MultiAck = 'none' | 'multi_ack' | 'multi_ack_detailed'
@@ -49,11 +53,7 @@ export interface CommandV2 {
 }
 
 /** Words that end in a clear refusal rather than in `unexpected line`: real clients send them when told to, whatever we advertise. */
-const notOffered: readonly (readonly [start: string, reason: string])[] = [
-  ['want-ref ', 'want-ref is not supported'],
-  ['packfile-uris ', 'packfile-uris is not supported'],
-  ['sideband-all', 'sideband-all is not supported'],
-]
+const notOffered: readonly (readonly [start: string, reason: string])[] = [['packfile-uris ', 'packfile-uris is not supported']]
 
 function refuseLine(line: string): never {
   const [, reason] = notOffered.find(([start]) => line.startsWith(start)) ?? []
@@ -102,6 +102,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
   const haves = new OidList('haves', wireLimits.haves)
   const shallow = new ShallowLines()
   const filter = new FilterLine()
+  const wantRefs = new Set<RefName>()
   const flags = new Set<string>()
   for (;;) {
     const pkt = await reader.next()
@@ -110,6 +111,7 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     const line = pktText(pkt.payload)
     if (line.startsWith('want ')) wants.add(line.slice(5))
     else if (line.startsWith('have ')) haves.add(line.slice(5))
+    else if (line.startsWith('want-ref ')) addWantRef(wantRefs, line.slice(9) as RefName)
     else if (flagsV2.has(line)) flags.add(line)
     else if (!shallow.take(line) && !filter.take(line)) refuseLine(line)
   }
@@ -124,10 +126,28 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     noProgress: flags.has('no-progress'),
     filter: filter.value,
     waitForDone: flags.has('wait-for-done'),
+    wantRefs: [...wantRefs],
+    sidebandAll: flags.has('sideband-all'),
   }
 }
 
-const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 'include-tag', 'no-progress', 'wait-for-done', 'deepen-relative'])
+/** @throws ProtocolError `bad-request`, `too-large` */
+function addWantRef(names: Set<RefName>, name: RefName): void {
+  if (names.has(name)) throw new ProtocolError('bad-request', `duplicate want-ref ${humanLine(name)}`)
+  if (names.size >= wireLimits.wants) throw new ProtocolError('too-large', `more than ${wireLimits.wants} refs wanted in one request`)
+  names.add(name)
+}
+
+const flagsV2: ReadonlySet<string> = new Set([
+  'done',
+  'thin-pack',
+  'ofs-delta',
+  'include-tag',
+  'no-progress',
+  'wait-for-done',
+  'deepen-relative',
+  'sideband-all',
+])
 
 /**
  * Reads one whole request of protocol v0 or v1 over stateless HTTP: wants, a flush, then haves up to a flush, `done` or the end.

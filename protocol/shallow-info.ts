@@ -1,13 +1,11 @@
 import { unlimitedDepth, type DeepenArguments, type ShallowArguments } from './deepen-arguments.js'
 import { ProtocolError } from './errors.js'
 import { humanLine } from './human-text.js'
+import { lookUp } from './look-up.js'
 import { oidBytes } from './oid.js'
 import { dataPkt } from './pkt-line.js'
 import type { Boundary, Deepen, FetchPort, RefTable, Slices } from './ports.js'
 import { objectTypes, type Oid, type Ref, type RefName } from './types.js'
-
-/** Shallow commits looked up between two chances for other work. */
-const perSlice = 500
 
 export interface ShallowInfo {
   /** Where the answer is cut; `undefined`: nowhere. */
@@ -44,13 +42,11 @@ function* linesOf({ shallow, unshallow }: Change): Generator<Buffer> {
 /** What the repository does not know means nothing. */
 async function knownCommits({ view }: FetchPort, oids: readonly Oid[], slices: Slices): Promise<readonly Oid[]> {
   const known: Oid[] = []
-  for (const [i, oid] of oids.entries()) {
-    const entry = view.find(oidBytes(oid), 'read')
-    if (entry !== -1 && view.typeOf(entry) !== objectTypes.commit) throw new ProtocolError('bad-request', `invalid shallow object ${oid}`)
-    if (entry !== -1) known.push(oid)
-    const pause = i % perSlice === 0 ? slices.pause() : undefined
-    if (pause) await pause
-  }
+  await lookUp(view, oids, slices, (oid, entry) => {
+    if (entry === -1) return
+    if (view.typeOf(entry) !== objectTypes.commit) throw new ProtocolError('bad-request', `invalid shallow object ${oid}`)
+    known.push(oid)
+  })
   return known
 }
 

@@ -2,6 +2,7 @@ import { uploadPackCapabilities, uploadPackCapabilitiesV2 } from './capabilities
 import { ProtocolError } from './errors.js'
 import { readCommandV2 } from './fetch-request.js'
 import { listRefs, plainLsRefs, readLsRefs, type LsRefsRequest } from './ls-refs.js'
+import { objectInfo, readObjectInfo } from './object-info.js'
 import { errPkt, flushPkt, gather, readPkts, type PktReader } from './pkt-line.js'
 import type { FetchPort, RefTable } from './ports.js'
 import { advertiseCapabilities, advertiseRefs, serviceHeader, type AdvertisedRef } from './ref-advertisement.js'
@@ -69,6 +70,14 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
     }
   } else if (command === 'fetch') {
     yield* fetchV2(reader, hasArguments, options)
+  } else if (command === 'object-info') {
+    const request = hasArguments ? await receive(reader, () => readObjectInfo(reader)) : { size: false, oids: [] }
+    const port = await options.open()
+    try {
+      yield* gather(await objectInfo(port, request, options.slices))
+    } finally {
+      port.view.release()
+    }
   } else {
     await receive(reader, () => Promise.reject(new ProtocolError('bad-request', `invalid command '${command}'`)))
   }

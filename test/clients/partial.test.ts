@@ -5,19 +5,10 @@ import { compareWithGit } from '../support/compare-with-git.js'
 import { dice } from '../support/dice.js'
 import { git } from '../support/git.js'
 import { startHub } from '../support/hub.js'
+import { createEmpty, gitText } from '../support/hub-git.js'
 import { randomRepo } from '../support/random-repo.js'
 
 const hub = await startHub(t)
-
-async function text(cwd: string, ...args: string[]): Promise<string> {
-  return (await git(args, { cwd })).stdout.toString('utf8').trim()
-}
-
-async function createEmpty(name: string): Promise<string> {
-  const { status, body } = await hub.api('POST', '/api/cairn/repos', { type: 'model', id: `admin/${name}`, empty: true })
-  if (status !== 200) throw new Error(`create answered ${status}: ${JSON.stringify(body)}`)
-  return hub.remote(`admin/${name}`)
-}
 
 const filters = [
   'blob:none',
@@ -41,11 +32,11 @@ for (const [n, filter] of filters.entries()) {
     await git(['config', 'uploadpack.allowAnySHA1InWant', 'true'], { cwd: bare })
     const repo = randomRepo(bare, dice(104_729 * (n + 1)))
     await repo.grow(20)
-    const remote = await createEmpty(`filtered-${n}`)
+    const remote = await createEmpty(hub, `filtered-${n}`)
     const push = () => git(['push', '-q', '--mirror', remote], { cwd: bare })
     await push()
-    const tip = await text(bare, 'rev-parse', 'main')
-    const [path = ''] = (await text(bare, 'ls-tree', '-r', '--name-only', 'main')).split('\n')
+    const tip = await gitText(bare, 'rev-parse', 'main')
+    const [path = ''] = (await gitText(bare, 'ls-tree', '-r', '--name-only', 'main')).split('\n')
     const steps = [
       [`--filter=${filter}`],
       ['!', 'cat-file', '-p', `${tip}:${path}`],

@@ -5,20 +5,11 @@ import { compareWithGit } from '../support/compare-with-git.js'
 import { dice } from '../support/dice.js'
 import { git } from '../support/git.js'
 import { startHub } from '../support/hub.js'
+import { createEmpty, gitText } from '../support/hub-git.js'
 import { firstSeconds, randomRepo } from '../support/random-repo.js'
 
 const hub = await startHub(t)
 const versions = ['0', '1', '2'] as const
-
-async function text(cwd: string, ...args: string[]): Promise<string> {
-  return (await git(args, { cwd })).stdout.toString('utf8').trim()
-}
-
-async function createEmpty(name: string): Promise<string> {
-  const { status, body } = await hub.api('POST', '/api/cairn/repos', { type: 'model', id: `admin/${name}`, empty: true })
-  if (status !== 200) throw new Error(`create answered ${status}: ${JSON.stringify(body)}`)
-  return hub.remote(`admin/${name}`)
-}
 
 for (const version of versions) {
   t.test(`protocol v${version}: histories cut and continued at random end where those of git end`, async (t) => {
@@ -30,7 +21,7 @@ for (const version of versions) {
       await git(['init', '-q', '--bare', '.'], { cwd: bare })
       const repo = randomRepo(bare, random)
       await repo.grow(8 + random(30))
-      const remote = await createEmpty(`random-v${version}-${seed}`)
+      const remote = await createEmpty(hub, `random-v${version}-${seed}`)
       const push = () => git(['push', '-q', '--mirror', remote], { cwd: bare })
       await push()
       const some = random(2) === 0 ? ['main'] : []
@@ -59,8 +50,8 @@ for (const version of versions) {
 for (const version of versions) {
   t.test(`protocol v${version}: one commit is cloned, built upon, pushed, and the rest fetched after all`, async (t) => {
     const dir = t.testdir()
-    const run = async (cwd: string, ...args: string[]) => text(cwd, '-c', `protocol.version=${version}`, ...args)
-    const remote = await createEmpty(`one-commit-v${version}`)
+    const run = async (cwd: string, ...args: string[]) => gitText(cwd, '-c', `protocol.version=${version}`, ...args)
+    const remote = await createEmpty(hub, `one-commit-v${version}`)
     const work = join(dir, 'work')
     await git(['init', '-q', '-b', 'main', work])
     for (let i = 0; i < 5; i++) await git(['commit', '-q', '--allow-empty', '-m', `commit ${i}`], { cwd: work })
@@ -68,23 +59,23 @@ for (const version of versions) {
     await run(work, 'push', '-q', remote, 'main', 'v1')
     const clone = join(dir, 'clone')
     await run(dir, 'clone', '-q', '--depth', '1', remote, clone)
-    t.equal(await text(clone, 'log', '--format=%s'), 'commit 4')
-    t.equal(await text(clone, 'tag'), 'v1', 'the tag of what is sent comes along')
+    t.equal(await gitText(clone, 'log', '--format=%s'), 'commit 4')
+    t.equal(await gitText(clone, 'tag'), 'v1', 'the tag of what is sent comes along')
     await git(['commit', '-q', '--allow-empty', '-m', 'on top'], { cwd: clone })
     await run(clone, 'push', '-q', 'origin', 'main')
     await run(clone, 'fetch', '-q', '--depth', '3')
-    t.equal(await text(clone, 'log', '--format=%s'), 'on top\ncommit 4\ncommit 3')
+    t.equal(await gitText(clone, 'log', '--format=%s'), 'on top\ncommit 4\ncommit 3')
     await run(clone, 'fetch', '-q', '--unshallow')
-    t.equal(await text(clone, 'rev-parse', '--is-shallow-repository'), 'false')
+    t.equal(await gitText(clone, 'rev-parse', '--is-shallow-repository'), 'false')
     await run(work, 'pull', '-q', '--ff-only', remote, 'main')
-    t.equal(await text(work, 'rev-list', '--count', 'HEAD'), '6')
+    t.equal(await gitText(work, 'rev-list', '--count', 'HEAD'), '6')
     for (const cwd of [work, clone]) await git(['fsck', '--strict', '--full'], { cwd })
   })
 }
 
 t.test('a push that would cut the history of the hub is refused: shallow update not allowed', async (t) => {
   const dir = t.testdir()
-  const [origin, empty] = [await createEmpty('cut-origin'), await createEmpty('cut-target')]
+  const [origin, empty] = [await createEmpty(hub, 'cut-origin'), await createEmpty(hub, 'cut-target')]
   const work = join(dir, 'work')
   await git(['init', '-q', '-b', 'main', work])
   for (let i = 0; i < 3; i++) await git(['commit', '-q', '--allow-empty', '-m', `commit ${i}`], { cwd: work })
@@ -94,6 +85,6 @@ t.test('a push that would cut the history of the hub is refused: shallow update 
   const { code, stderr } = await git(['push', empty, 'main'], { cwd: clone, ok: false })
   t.not(code, 0)
   t.match(stderr, '! [remote rejected] main -> main (shallow update not allowed)')
-  t.match(stderr, `remote: missing necessary objects: ${await text(work, 'rev-parse', 'main~1')}`)
-  t.equal(await text(clone, 'ls-remote', empty), '')
+  t.match(stderr, `remote: missing necessary objects: ${await gitText(work, 'rev-parse', 'main~1')}`)
+  t.equal(await gitText(clone, 'ls-remote', empty), '')
 })

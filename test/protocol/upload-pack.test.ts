@@ -63,7 +63,7 @@ t.test('advertisements', async (t) => {
   t.test('v2 names what it can do, and no refs', async (t) => {
     t.equal(
       await wireText(advertiseUploadPack(refs, 2)),
-      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0027fetch=shallow wait-for-done filter\n0012server-option\n0017object-format=sha1\n0000',
+      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0040fetch=shallow wait-for-done filter ref-in-want sideband-all\n0012server-option\n0017object-format=sha1\n0015object-info=size\n0000',
     )
   })
 
@@ -175,9 +175,12 @@ t.test('v2 requests that cannot be served are answered in the format', async (t)
     [['command=fetch', '0001', `want ${a}`, 'deepen 1', 'deepen-since 5', '0000'], 'deepen and deepen-since (or deepen-not) cannot be used together'],
     [['command=fetch', '0001', `want ${a}`, 'deepen-not dev', 'deepen 1', '0000'], 'deepen and deepen-since (or deepen-not) cannot be used together'],
     [['command=fetch', '0001', `want ${a}`, 'deepen-not side', '0000'], "deepen-not: 'side' is no ref here"],
-    [['command=fetch', '0001', 'want-ref refs/heads/main', '0000'], 'want-ref is not supported'],
+    [['command=fetch', '0001', 'want-ref refs/heads/none', '0000'], 'unknown ref refs/heads/none'],
+    [['command=fetch', '0001', 'want-ref refs/heads/main', 'want-ref refs/heads/main', '0000'], 'duplicate want-ref refs/heads/main'],
     [['command=fetch', '0001', 'packfile-uris https', '0000'], 'packfile-uris is not supported'],
-    [['command=fetch', '0001', 'sideband-all', '0000'], 'sideband-all is not supported'],
+    [['command=object-info', '0001', 'oid main', '0000'], 'expected an object id of 40 hex digits, got "main"'],
+    [['command=object-info', '0001', 'type', '0000'], "object-info: unexpected line: 'type'"],
+    [['command=object-info', '0001', '0001'], 'object-info: expected a flush after the arguments'],
     [['command=fetch', '0001', 'frobnicate\x1b', '0000'], "unexpected line: 'frobnicate'"],
     [['command=fetch', '0001', 'want abc', '0000'], 'expected an object id of 40 hex digits, got "abc"'],
     [['command=fetch', '0001', `want ${e}`, '0000'], `upload-pack: not our ref ${e}`],

@@ -72,6 +72,8 @@ const seeds: readonly (readonly [service: 'fetch' | 'push', version: 0 | 2, body
     ),
   ],
   ['fetch', 0, pkts(`want ${a} deepen-relative side-band-64k\n`, `shallow ${b}\n`, 'deepen 2147483647', '0000', `have ${b}\n`, 'done\n')],
+  ['fetch', 2, pkts('command=object-info', '0001', 'size', `oid ${a}\n`, `oid ${c}`, '0000')],
+  ['fetch', 2, pkts('command=fetch', '0001', 'sideband-all\n', 'want-ref refs/heads/main\n', 'deepen 1', `have ${b}`, '0000')],
   [
     'push',
     0,

@@ -107,6 +107,7 @@ export function fakeFetch(options: {
       refs: options.refs ?? refTable([]),
       find: (oid: Uint8Array) => oids.indexOf(oidFromBytes(oid)),
       typeOf: () => 1,
+      sizeOf: () => 12_345,
       release: () => {
         fake.released++
       },
