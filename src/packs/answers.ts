@@ -23,7 +23,7 @@ export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 export interface AnswersUsage {
   /** Memory of the answers that are kept. */
   readonly bytes: number
-  /** Fetches that wait for their turn to have a pack made. */
+  /** Fetches that wait for their turn to have a history cut or a pack made. */
   readonly waiting: number
 }
 
@@ -31,7 +31,8 @@ export interface Answers {
   /** For who asks: a user, or the address of somebody unknown. */
   answerFor(caller: string): AnswerPack
   readonly reaches: Reaches
-  readonly deepen: Deepen
+  /** For who asks, as `answerFor`. */
+  deepenFor(caller: string): Deepen
   /** Answers of the repository in this state that were given before. */
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
@@ -58,26 +59,32 @@ export function createAnswers({
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
   const turns = new Turns(buildsAtOnce)
+  // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
+  const cuts = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
       const stored = findStoredAnswer(view, request)
       if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
-      const keys = [`repository ${view.repoId}`, caller]
       const made = makeHere(view, request, options, () =>
-        makeInTurn(turns, keys, maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
+        makeInTurn(turns, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
       )
       return watched(made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
-    deepen: jobs.deepen,
+    deepenFor: (caller) => (view, request, options) => {
+      if (!(view instanceof RepoSnapshot)) return jobs.deepen(view, request, options)
+      return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
+    },
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
-    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting }),
+    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting + cuts.waiting }),
   }
 }
+
+const keysOf = ({ repoId }: Snapshot, caller: string): TurnKeys => [`repository ${repoId}`, caller]
 
 /** A clone goes through all packs: they are fetched together, and before its turn. Who has something, or leaves something out, seldom needs all. */
 async function* makeHere(
@@ -109,6 +116,27 @@ async function* makeInTurn(
       yield chunk
       limit.resume()
     }
+  } catch (error) {
+    throw limit.explain(error)
+  } finally {
+    limit.end()
+    leave()
+  }
+}
+
+/** Where a history ends, found in its turn. */
+async function cutInTurn<T>(
+  turns: Turns,
+  keys: TurnKeys,
+  maxMs: number,
+  options: WorkOptions,
+  cut: (options: WorkOptions) => Promise<T>,
+): Promise<T> {
+  const { slices } = options
+  const leave = await turns.take(keys, slices.signal)
+  const limit = startTimeLimit(maxMs, slices.signal, 'cutting the history')
+  try {
+    return await cut({ ...options, slices: { pause: () => slices.pause(), signal: limit.signal } })
   } catch (error) {
     throw limit.explain(error)
   } finally {

@@ -143,6 +143,42 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   view.release()
 })
 
+t.test('cutting a history has its turn and its time, and goes on while packs are made', async (t) => {
+  const repo = await domain.makeRepo('slow-cut')
+  const oid = await work.commit({ slow: 'cut' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  const begun: string[] = []
+  const stuck = (signal: AbortSignal | undefined): Promise<never> =>
+    new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(new Error('cancelled'))))
+  const limited = createAnswers({
+    answerBytes: 2 ** 20,
+    jobs: {
+      answer: async function* (_view, _request, options) {
+        begun.push('pack')
+        yield await stuck(options.slices.signal)
+      },
+      reaches: async () => true,
+      deepen: (_view, _request, options) => {
+        begun.push('cut')
+        return stuck(options.slices.signal)
+      },
+    },
+    limits: { maxBuildMs: 40, buildsAtOnce: 1 },
+  })
+  const made = (limited.answerFor('user 1')(view, cloneRequest([oid], { ofsDelta: false }), { slices: slices() }) as AsyncGenerator).next()
+  const cut = () => limited.deepenFor('user 1')(view, { tips: [], shallow: [], limit: { kind: 'depth', depth: 1 } }, { slices: slices() })
+  const [first, second] = [cut(), cut()]
+  await new Promise((resolve) => setImmediate(resolve))
+  t.same(begun.toSorted(), ['cut', 'pack'])
+  t.equal(limited.usage().waiting, 1)
+  const late = { code: 'too-large', message: 'cutting the history took more than 0.04 seconds' }
+  await Promise.all([t.rejects(made, { code: 'too-large' }), t.rejects(first, late), t.rejects(second, late)])
+  t.equal(begun.length, 3)
+  t.equal(limited.usage().waiting, 0)
+  view.release()
+})
+
 t.test('what answered is told, and whether all of it was taken', async (t) => {
   const repo = await domain.makeRepo('told')
   const oid = await work.commit({ told: 'so' })
