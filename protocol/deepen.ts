@@ -11,11 +11,13 @@ const inside = 2
 /** The client gets it without them. */
 const border = 4
 const excluded = 8
+const met = 16
 
 /**
  * Where the history of `tips` ends when it is cut as asked: commits the client is to keep without their parents from now on, and those of
  * its shallow commits that get their parents. The rules are git's, down to this: a commit at the last step of a depth is shallow whether
- * or not it has parents. Wrong clocks make `since` stop early on a path, never go on.
+ * or not it has parents. Only where the way to one border is cut by another does git name both: it sends one, and its client is stuck with
+ * the other. Wrong clocks make `since` stop early on a path, never go on.
  * @throws ProtocolError `bad-request` when a date or a ref leaves nothing, `corrupt`, `cancelled`
  */
 export const deepen: Deepen = async (view, { tips, shallow, limit }, options) => {
@@ -79,6 +81,21 @@ class DeepenWalk {
     }
     // Only now: a commit between two others would seem to be left out.
     for (const commit of ends.view()) this.#marks.add(commit, border)
+    return this.#metFrom(starts)
+  }
+
+  /** Of the border, what is still met on a way from the starts that no other commit of the border cuts. */
+  async #metFrom(starts: EntryList): Promise<EntryList> {
+    const ends = new EntryList()
+    const stack = new EntryList()
+    for (const start of starts.view()) stack.push(start)
+    for (let commit = stack.pop(); commit !== undefined; commit = stack.pop()) {
+      const bits = this.#marks.get(commit)
+      if (bits & met || !(bits & inside)) continue
+      this.#marks.add(commit, met)
+      if (bits & border) ends.push(commit)
+      else for (const parent of await this.#parents(commit)) stack.push(parent)
+    }
     return ends
   }
 

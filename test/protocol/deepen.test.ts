@@ -30,6 +30,8 @@ commit('e', 500, 'd')
 commit('f', 600, 'c', 'b')
 commit('late', 50, 'd')
 commit('after', 700, 'late')
+commit('x', 800, 'b')
+commit('m', 900, 'x', 'r')
 add('tag', { type: 4, data: Buffer.from(`object ${names.get('e')}\ntype commit\ntag v1\ntagger A <a@b> 1 +0000\n\nx\n`) })
 add('treeTag', { type: 4, data: Buffer.from(`object ${nameOf(objects[0]!)}\ntype tree\ntag v2\ntagger A <a@b> 1 +0000\n\nx\n`) })
 
@@ -77,6 +79,13 @@ t.test('since a time, and without what a ref reaches', async (t) => {
   t.same(await cut(['e'], revisions(100), ['d', 'c']), [[], ['c', 'd']])
   t.same(await cut(['e'], revisions(300), ['d', 'c']), [[], ['d']])
   t.same(await cut(['e'], revisions(undefined, 'treeTag')), [[], []])
+})
+
+t.test('a border behind a border is not told: nothing of it is sent', async (t) => {
+  // m leads to r, which is left out, and by x to b, whose parent is left out as well.
+  t.same(await cut(['m'], revisions(150)), [['m'], []])
+  t.same(await cut(['m', 'x'], revisions(150)), [['b', 'm'], []])
+  t.same(await cut(['m'], revisions(150), ['x']), [['m'], ['x']], 'a shallow commit of the client gets its parents all the same')
 })
 
 t.test('a commit that claims to be old ends its path', async (t) => {

@@ -1,18 +1,25 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { git } from './git.js'
 
-/** All that a client has: its refs, where its history ends, its objects. */
-async function stateOf(cwd: string): Promise<object> {
-  const shallow = await readFile(join(cwd, 'shallow'), 'utf8').catch(() => '')
+/** All that a client has: its refs, its history and where it ends, its objects. Where nothing reaches, it ends no more, as after `git gc`. */
+async function stateOf(cwd: string): Promise<{ readonly state: object; readonly lacking: readonly string[] }> {
+  const path = join(cwd, 'shallow')
+  const told = (await readFile(path, 'utf8').catch(() => '')).split('\n').filter(Boolean)
+  const commits = await lines(cwd, 'rev-list', '--all')
+  const shallow = told.filter((oid) => commits.includes(oid)).toSorted()
+  await rm(path, { force: true })
+  if (shallow.length > 0) await writeFile(path, shallow.map((oid) => `${oid}\n`).join(''))
   const objects = await lines(cwd, 'cat-file', '--batch-all-objects', '--batch-check=%(objectname) %(objecttype)')
   await git(['fsck', '--strict', '--full', '--no-dangling'], { cwd })
-  return {
+  const state = {
     refs: await lines(cwd, 'for-each-ref', '--format=%(objectname) %(refname)'),
-    shallow: shallow.split('\n').filter(Boolean).toSorted(),
+    commits: commits.toSorted(),
+    shallow,
     objects: objects.toSorted(),
   }
+  return { state, lacking: told.filter((oid) => !objects.includes(`${oid} commit`)) }
 }
 
 export interface Servers {
@@ -48,9 +55,12 @@ export async function compareWithGit(
   for (const [i, step] of steps.entries()) {
     const results: object[] = []
     const command = step[0] === '!' ? step.slice(1) : ['fetch', '-q', 'origin', ...step]
-    for (const { cwd } of clients) {
+    for (const { cwd, from } of clients) {
       const { code, stderr, stdout } = await git([...config, ...command], { cwd, ok: false })
-      results.push({ code, printed: stdout.toString(), ...(await stateOf(cwd)) })
+      const { state, lacking } = await stateOf(cwd)
+      results.push({ code, printed: stdout.toString(), ...state })
+      // git names a border behind another, and its client is stuck with what it did not get.
+      if (from === remote) t.same(lacking, [], `${command.join(' ')} cuts at commits that are there`)
       if (code !== 0) t.match(stderr, /no commits selected/, command.join(' '))
     }
     t.strictSame(results[1], results[0], `step ${i}: ${command.join(' ')}`)
