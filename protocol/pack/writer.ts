@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { deflate, deflateSync } from 'node:zlib'
 import type { EntryList } from '../entry-list.js'
 import { enumerateObjects, type ObjectSet } from '../enumerate.js'
@@ -6,7 +5,7 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
-import { objectTypes, type ObjectType } from '../types.js'
+import { objectTypes } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
@@ -26,13 +25,22 @@ function deflateBeside(data: Uint8Array): Promise<Buffer> {
 export const answerPack: AnswerPack = async function* (view, request, options) {
   const objects = await enumerateObjects(view, request, options)
   options.onProgress?.({ title: 'Counting objects', done: objects.count, total: objects.count })
-  const writer = new PackWriter(view, request, objects, options)
-  yield* writer.write()
+  yield* writePack(view, request, objects, options)
+}
+
+export interface PackForm extends Pick<PackRequest, 'thinPack' | 'ofsDelta' | 'filter'> {
+  /** Deltas one upon the other, at most; beyond, an object is written whole. Undefined: as long as they are stored. */
+  readonly maxChain?: number
+}
+
+/** A pack of these objects, as they are stored. @throws ProtocolError `corrupt`, `cancelled` */
+export function writePack(view: PackView, form: PackForm, objects: ObjectSet, options: WorkOptions): AsyncGenerator<Uint8Array> {
+  return new PackWriter(view, form, objects, options).write()
 }
 
 class PackWriter {
   readonly #view: PackView
-  readonly #request: PackRequest
+  readonly #form: PackForm
   readonly #objects: ObjectSet
   readonly #options: WorkOptions
   readonly #output: PackOutput
@@ -40,17 +48,20 @@ class PackWriter {
   readonly #reader: ObjectReader
   /** By pack and rank: where an object stands in the output; 0: nowhere yet. */
   readonly #positions: (Float64Array | undefined)[]
+  /** The same for how many deltas it stands on; counted only when they are limited. */
+  readonly #depths: (Uint16Array | undefined)[]
   readonly #oid = Buffer.alloc(20)
 
-  constructor(view: PackView, request: PackRequest, objects: ObjectSet, options: WorkOptions) {
+  constructor(view: PackView, form: PackForm, objects: ObjectSet, options: WorkOptions) {
     this.#view = view
-    this.#request = request
+    this.#form = form
     this.#objects = objects
     this.#options = options
     this.#output = new PackOutput(objects.count)
     this.#window = new ReadWindow(view)
     this.#reader = createObjectReader(view)
     this.#positions = Array.from({ length: view.packCount }, () => undefined)
+    this.#depths = Array.from({ length: view.packCount }, () => undefined)
   }
 
   async *write(): AsyncGenerator<Uint8Array> {
@@ -100,7 +111,9 @@ class PackWriter {
     const basePosition = base === -1 ? 0 : this.#positionOf(base)
     if (base === -1) {
       yield* this.#copy(entry, () => encodeEntryHeader(this.#view.typeOf(entry), this.#view.sizeOf(entry)))
-    } else if (basePosition !== 0 && this.#request.ofsDelta) {
+    } else if (basePosition !== 0 && !this.#mayDeepen(entry, base)) {
+      yield* this.#writeWhole(entry)
+    } else if (basePosition !== 0 && this.#form.ofsDelta) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(6, size), encodeOfsDistance(this.#output.position - basePosition)]))
     } else if (basePosition !== 0 || this.#mayLeanOn(base)) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#nameOf(base)]))
@@ -111,9 +124,21 @@ class PackWriter {
 
   /** The client has the base and can do with its name. What a filter once left out of a partial clone is not there to be leant on. */
   #mayLeanOn(base: Entry): boolean {
-    const { thinPack, filter } = this.#request
+    const { thinPack, filter } = this.#form
     if (!thinPack || !this.#is(base, objectBits.had)) return false
     return !filter || this.#view.typeOf(base) === objectTypes.commit
+  }
+
+  /** Whether the chain below the entry is short enough for one more. */
+  #mayDeepen(entry: Entry, base: Entry): boolean {
+    const { maxChain } = this.#form
+    if (maxChain === undefined) return true
+    const depth = (this.#depths[packOf(base)]?.[base >>> 0] ?? 0) + 1
+    if (depth > maxChain) return false
+    const pack = packOf(entry)
+    const depths = (this.#depths[pack] ??= new Uint16Array(this.#view.objectsIn(pack)))
+    depths[entry >>> 0] = depth
+    return true
   }
 
   /** The stored bytes behind a header of our own. */
@@ -201,15 +226,4 @@ class PackWriter {
   #corrupt(entry: Entry, what: string, cause?: unknown): ProtocolError {
     return new ProtocolError('corrupt', `object ${oidFromBytes(this.#nameOf(entry))} ${what}`, { cause })
   }
-}
-
-/** A whole pack in memory, without deltas: for few and small objects. */
-export function encodePack(objects: readonly { readonly type: ObjectType; readonly data: Uint8Array }[]): Buffer {
-  const header = Buffer.alloc(12)
-  header.write('PACK', 0, 'latin1')
-  header.writeUInt32BE(2, 4)
-  header.writeUInt32BE(objects.length, 8)
-  const entries = objects.flatMap(({ type, data }) => [encodeEntryHeader(type, data.length), deflateSync(data)])
-  const body = Buffer.concat([header, ...entries])
-  return Buffer.concat([body, createHash('sha1').update(body).digest()])
 }

@@ -3,12 +3,26 @@ import { parseWords, UsageError, type Command, type Terminal } from './command.j
 import { doctorCommand } from './doctor.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
+import { repoPurge } from './purge.js'
+import { repoReflog, repoRestore } from './ref-history.js'
 import { repoCreate, repoDelete } from './repo.js'
 import { serveCommand } from './serve.js'
 import { tokenCreate } from './token.js'
 import { userCreate } from './user.js'
 
-const commands: readonly Command[] = [serveCommand, migrateCommand, repoCreate, repoDelete, userCreate, tokenCreate, gcCommand, doctorCommand]
+const commands: readonly Command[] = [
+  serveCommand,
+  migrateCommand,
+  repoCreate,
+  repoDelete,
+  repoReflog,
+  repoRestore,
+  repoPurge,
+  userCreate,
+  tokenCreate,
+  gcCommand,
+  doctorCommand,
+]
 
 /** Runs one command line. Exit codes: 0 done, 1 failed, 2 not understood. */
 export async function runCli(args: readonly string[], terminal: Terminal): Promise<number> {

@@ -3,13 +3,13 @@ import { UsageError, type Command, type Values } from './command.js'
 
 const types = ['model', 'dataset', 'space']
 
-function typeOf(values: Values): string {
+export function typeOf(values: Values): string {
   const type = values['type'] ?? 'model'
   if (typeof type !== 'string' || !types.includes(type)) throw new UsageError(`--type is one of ${types.join(', ')}`)
   return type
 }
 
-function checkId(id: string): string {
+export function checkId(id: string): string {
   if (!/^[^/]+\/[^/]+$/.test(id)) throw new UsageError(`expected a repository such as admin/tiny-bert, got '${id}'`)
   return id
 }

@@ -1,5 +1,6 @@
-import type { Queryable, Transaction } from './pool.js'
-import { named, sql } from './sql.js'
+import type { Database, Queryable, Transaction } from './pool.js'
+import { listRefs, type RefRow } from './refs.js'
+import { ago, named, sql } from './sql.js'
 
 /** What a snapshot is made under. */
 export interface SnapshotRow {
@@ -23,6 +24,9 @@ export async function findSnapshotRow(db: Queryable, repoId: number): Promise<Sn
   return row && { refsVer: row.refs_ver, packsVer: row.packs_ver, gcEpoch: row.gc_epoch, purgeEpoch: row.purge_epoch, headRef: row.head_ref }
 }
 
+/** Commits, trees and tags of a closure, or its blobs. */
+export type PackPart = 'meta' | 'blobs'
+
 export interface PackRow {
   readonly id: number
   readonly sha256: Buffer
@@ -30,8 +34,13 @@ export interface PackRow {
   readonly objects: number
   readonly class: 0 | 1 | 2 | 3
   readonly state: 'live' | 'garbage' | 'retired'
+  readonly source: 'receive' | 'api' | 'fold' | 'gc' | 'copy'
   readonly roots: Buffer | null
   readonly external: boolean
+  /** What a collection put into it of what refs lead to; null: anything. */
+  readonly part: PackPart | null
+  /** Packs of one update share it. */
+  readonly updateId: string
   /** Null: the pack is inline. */
   readonly tblSha256: Buffer | null
 }
@@ -41,16 +50,16 @@ export interface PackRow {
  * Retired ones are told only to who may know them already.
  */
 export async function listChangedPacks(db: Queryable, repoId: number, sinceVer: number): Promise<PackRow[]> {
-  const rows = await db.query<Omit<PackRow, 'tblSha256'> & { tbl_sha256: Buffer | null }>(
+  const rows = await db.query<Omit<PackRow, 'tblSha256' | 'updateId'> & { tbl_sha256: Buffer | null; update_id: string }>(
     named(
       'list-changed-packs',
       sql`
-    SELECT id, sha256, bytes, objects, class, state, roots, external, tbl_sha256 FROM packs
+    SELECT id, sha256, bytes, objects, class, state, source, roots, external, part, update_id, tbl_sha256 FROM packs
     WHERE repo_id = ${repoId} AND changed_ver > ${sinceVer} AND (${sinceVer}::bigint > 0 OR state <> 'retired')
     ORDER BY id`,
     ),
   )
-  return rows.map(({ tbl_sha256, ...row }) => ({ ...row, tblSha256: tbl_sha256 }))
+  return rows.map(({ tbl_sha256, update_id, ...row }) => ({ ...row, updateId: update_id, tblSha256: tbl_sha256 }))
 }
 
 export interface InlineRow {
@@ -80,7 +89,10 @@ export interface NewPack {
   readonly bytes: number
   readonly objects: number
   readonly class: 0 | 1 | 2 | 3
-  readonly source: 'receive' | 'api' | 'fold' | 'gc' | 'copy'
+  readonly source: PackRow['source']
+  /** `garbage`: kept for the retention time, and never relied on. */
+  readonly state?: 'live' | 'garbage'
+  readonly part?: PackPart | undefined
   readonly roots: Uint8Array | null
   readonly external: boolean
   /** packs_ver of the repository once this transaction is committed. */
@@ -98,9 +110,9 @@ export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ read
   const { stored } = pack
   const sidecars = stored.kind === 'blobs' ? stored : undefined
   const [row] = await tx.query<{ id: number; inserted: boolean }>(sql`
-    INSERT INTO packs (repo_id, sha256, sha1, bytes, objects, class, source, roots, external, idx_sha256, rev_sha256, tbl_sha256, update_id, changed_ver)
+    INSERT INTO packs (repo_id, sha256, sha1, bytes, objects, class, source, state, part, roots, external, idx_sha256, rev_sha256, tbl_sha256, update_id, changed_ver)
     VALUES (
-      ${pack.repoId}, ${pack.sha256}, ${pack.sha1}, ${pack.bytes}, ${pack.objects}, ${pack.class}, ${pack.source}, ${pack.roots}, ${pack.external},
+      ${pack.repoId}, ${pack.sha256}, ${pack.sha1}, ${pack.bytes}, ${pack.objects}, ${pack.class}, ${pack.source}, ${pack.state ?? 'live'}, ${pack.part ?? null}, ${pack.roots}, ${pack.external},
       ${sidecars?.idxSha256 ?? null}, ${sidecars?.revSha256 ?? null}, ${sidecars?.tblSha256 ?? null}, ${pack.updateId}::uuid, ${pack.changedVer})
     ON CONFLICT (repo_id, sha256) WHERE state = 'live' DO UPDATE SET
       class = LEAST(packs.class, EXCLUDED.class),
@@ -111,4 +123,104 @@ export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ read
     await tx.execute(sql`INSERT INTO pack_inline (pack_id, pack, idx, tbl) VALUES (${packId}, ${stored.pack}, ${stored.idx}, ${stored.tbl})`)
   }
   return { packId, inserted }
+}
+
+/** Repositories in which so many packs stand side by side that folding may be worth it, the fullest first. */
+export async function listFoldCandidates(
+  db: Queryable,
+  { maxInline, maxInlineBytes, maxPacks }: { readonly maxInline: number; readonly maxInlineBytes: number; readonly maxPacks: number },
+): Promise<number[]> {
+  const rows = await db.query<{ repo_id: number }>(sql`
+    SELECT p.repo_id FROM packs p JOIN repositories r ON r.id = p.repo_id
+    WHERE p.state = 'live' AND p.class < 2 AND r.deleted_at IS NULL
+    GROUP BY p.repo_id
+    HAVING count(*) > ${maxPacks}::int OR count(*) FILTER (WHERE p.tbl_sha256 IS NULL) > ${maxInline}::int
+      OR sum(p.bytes) FILTER (WHERE p.tbl_sha256 IS NULL) > ${maxInlineBytes}::bigint
+    ORDER BY count(*) DESC, p.repo_id`)
+  return rows.map(({ repo_id }) => repo_id)
+}
+
+/**
+ * Takes live packs of a locked repository out of use: snapshots that know them still read them, new ones do not. Comes back with those that were
+ * live. `changedVer`: packs_ver once this transaction is committed.
+ */
+export async function retirePacks(
+  tx: Transaction,
+  repoId: number,
+  packIds: readonly number[],
+  changedVer: number,
+): Promise<{ readonly packs: number; readonly bytes: number }> {
+  const rows = await tx.query<{ bytes: number }>(sql`
+    UPDATE packs SET state = 'retired', retired_at = now(), changed_ver = ${changedVer}
+    WHERE repo_id = ${repoId} AND id = ANY (${packIds}::bigint[]) AND state = 'live' RETURNING bytes`)
+  return { packs: rows.length, bytes: rows.reduce((sum, { bytes }) => sum + bytes, 0) }
+}
+
+/** Refs of a repository with the version they belong to, hidden ones as well. */
+export function readRefsAt(db: Database, repoId: number): Promise<{ readonly refsVer: number; readonly refs: readonly RefRow[] } | undefined> {
+  return db.transaction(
+    async (tx) => {
+      const row = await findSnapshotRow(tx, repoId)
+      return row && { refsVer: row.refsVer, refs: await listRefs(tx, repoId) }
+    },
+    { isolation: 'repeatable read', readOnly: true },
+  )
+}
+
+/** Garbage packs that were made so long ago, by id. */
+export async function listOldGarbage(db: Queryable, repoId: number, garbageMs: number): Promise<number[]> {
+  const rows = await db.query<{ id: number }>(sql`
+    SELECT id FROM packs WHERE repo_id = ${repoId} AND state = 'garbage' AND created_at <= ${ago(garbageMs)} ORDER BY id`)
+  return rows.map(({ id }) => id)
+}
+
+/** Takes garbage packs out of use. How many there were. */
+export async function retireGarbage(tx: Transaction, repoId: number, packIds: readonly number[], changedVer: number): Promise<number> {
+  return tx.execute(sql`
+    UPDATE packs SET state = 'retired', retired_at = now(), changed_ver = ${changedVer}
+    WHERE repo_id = ${repoId} AND id = ANY (${packIds}::bigint[]) AND state = 'garbage'`)
+}
+
+/** Writes down that a collection of a repository ended, which saw its refs in this version. */
+export async function markCollected(db: Queryable, repoId: number, refsVer: number): Promise<void> {
+  await db.execute(sql`UPDATE repositories SET collected_at = now(), collected_refs_ver = ${refsVer} WHERE id = ${repoId}`)
+}
+
+/**
+ * Repositories worth a collection: refs moved since the last one, and more than a tenth of their objects lies in packs that no collection made,
+ * or it was so long ago; or there is garbage that was kept for long enough. The fullest first.
+ */
+export async function listCollectCandidates(
+  db: Queryable,
+  { restMs, garbageMs }: { readonly restMs: number; readonly garbageMs: number },
+): Promise<number[]> {
+  const rows = await db.query<{ id: number }>(sql`
+    SELECT r.id
+    FROM repositories r JOIN packs p ON p.repo_id = r.id
+    WHERE r.deleted_at IS NULL AND p.state <> 'retired'
+    GROUP BY r.id
+    HAVING bool_or(p.state = 'garbage' AND p.created_at <= ${ago(garbageMs)})
+      OR (r.refs_ver <> r.collected_refs_ver AND (
+        r.collected_at <= ${ago(restMs)}
+        OR sum(p.objects) FILTER (WHERE p.state = 'live' AND p.source <> 'gc') * 10 > sum(p.objects) FILTER (WHERE p.state = 'live')))
+    ORDER BY sum(p.objects) DESC, r.id`)
+  return rows.map(({ id }) => id)
+}
+
+/** Takes their bytes from all packs of a repository that are out of use: nobody reads them again. Comes back with the keys of blobs they had. */
+export async function stripRetiredPacks(tx: Transaction, repoId: number): Promise<string[]> {
+  const retired = sql`SELECT id FROM packs WHERE repo_id = ${repoId} AND state = 'retired'`
+  await tx.execute(sql`DELETE FROM pack_inline WHERE pack_id IN (${retired})`)
+  const rows = await tx.query<{ key: string }>(sql`DELETE FROM blob_link WHERE pack_id IN (${retired}) RETURNING key`)
+  return [...new Set(rows.map(({ key }) => key))]
+}
+
+/** Removes the rows of packs that have been out of use for so long, `limit` at most, and with them their claims on stored bytes. How many. */
+export async function removeRetiredPacks(tx: Transaction, retiredMs: number, limit: number): Promise<number> {
+  const rows = await tx.query<{ id: number }>(sql`
+    SELECT id FROM packs WHERE state = 'retired' AND retired_at <= ${ago(retiredMs)} ORDER BY id LIMIT ${limit} FOR UPDATE SKIP LOCKED`)
+  const ids = rows.map(({ id }) => id)
+  if (ids.length === 0) return 0
+  await tx.execute(sql`DELETE FROM blob_link WHERE pack_id = ANY (${ids}::bigint[])`)
+  return tx.execute(sql`DELETE FROM packs WHERE id = ANY (${ids}::bigint[])`)
 }

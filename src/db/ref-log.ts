@@ -33,3 +33,40 @@ export async function listRecentTips(db: Queryable, repoId: number, withinMs: nu
     WHERE l.repo_id = ${repoId} AND l.at > ${ago(withinMs)} AND t.oid IS NOT NULL`)
   return rows.map(({ oid }) => oid)
 }
+
+/** One line of the log as it is read: who did it (null: the hub itself, or an actor that is gone), and when. */
+export interface RefLogRow {
+  readonly id: number
+  readonly name: Buffer
+  readonly oldOid: Buffer | null
+  readonly newOid: Buffer | null
+  readonly actor: string | null
+  readonly at: Date
+}
+
+export interface RefLogPage {
+  /** Of one ref only. */
+  readonly name?: Buffer | undefined
+  /** Only lines before the one with this id. */
+  readonly before?: number | undefined
+  readonly limit: number
+}
+
+/** What refs of a repository were, newest first. */
+export async function listRefLog(db: Queryable, repoId: number, { name, before, limit }: RefLogPage): Promise<RefLogRow[]> {
+  const rows = await db.query<{ id: number; name: Buffer; old_oid: Buffer | null; new_oid: Buffer | null; actor: string | null; at: Date }>(sql`
+    SELECT l.id, l.name, l.old_oid, l.new_oid, n.name AS actor, l.at
+    FROM ref_log l LEFT JOIN namespaces n ON n.id = l.actor_id
+    WHERE l.repo_id = ${repoId} AND (${name ?? null}::bytea IS NULL OR l.name = ${name ?? null}::bytea)
+      AND (${before ?? null}::bigint IS NULL OR l.id < ${before ?? null}::bigint)
+    ORDER BY l.id DESC LIMIT ${limit}`)
+  return rows.map(({ old_oid, new_oid, ...row }) => ({ ...row, oldOid: old_oid, newOid: new_oid }))
+}
+
+/** Whether a ref of the repository was at this object, or became it, in the last `withinMs`. */
+export async function wasRecentTip(db: Queryable, repoId: number, oid: Uint8Array, withinMs: number): Promise<boolean> {
+  const [row] = await db.query<{ was: boolean }>(sql`
+    SELECT EXISTS (
+      SELECT FROM ref_log WHERE repo_id = ${repoId} AND at > ${ago(withinMs)} AND (old_oid = ${oid} OR new_oid = ${oid})) AS was`)
+  return row!.was
+}

@@ -4,6 +4,8 @@ import { answerPack } from '../../protocol/pack/writer.js'
 import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { AnswerMemory } from './answer-cache.js'
+import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
+import type { AnswerFiles } from './answer-files.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -23,6 +25,8 @@ export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 export interface AnswersUsage {
   /** Memory of the answers that are kept. */
   readonly bytes: number
+  /** Disk of those that are too large for it. */
+  readonly fileBytes: number
   /** Fetches that wait for their turn to have a history cut or a pack made. */
   readonly waiting: number
 }
@@ -37,6 +41,8 @@ export interface Answers {
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
   readonly onKept: () => void
+  /** Lets go of what is kept of a repository. */
+  forget(repoId: number): void
   usage(): AnswersUsage
 }
 
@@ -46,6 +52,8 @@ export interface AnswersOptions {
   /** Where packs are made; by default on this thread, in the caller's slices. */
   readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
+  /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
+  readonly files?: AnswerFiles | undefined
   /** Told of every pack that was an answer, once it is out or given up. */
   readonly onAnswered?: OnAnswered
 }
@@ -55,6 +63,7 @@ export function createAnswers({
   answerBytes,
   jobs = { answer: answerPack, reaches, deepen },
   limits = {},
+  files,
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
@@ -65,12 +74,17 @@ export function createAnswers({
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
-      const stored = findStoredAnswer(view, request)
-      if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
-      const made = makeHere(view, request, options, () =>
-        makeInTurn(turns, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
-      )
-      return watched(made, (outcome) => onAnswered('walk', outcome))
+      const stored = readStoredAnswer(view, request, options)
+      if (stored) return watched(view, stored, (outcome) => onAnswered('stored', outcome))
+      const keys = keysOf(view, caller)
+      const make = (inner: WorkOptions) =>
+        makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
+      // Who has something already seldom has what the next one has.
+      const made =
+        files && request.haves.length === 0
+          ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
+          : make(options)
+      return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
     deepenFor: (caller) => (view, request, options) => {
@@ -80,7 +94,11 @@ export function createAnswers({
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
-    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting + cuts.waiting }),
+    forget(repoId) {
+      files?.forget(`${repoId}`)
+      memory.forget(`${repoId} `)
+    },
+    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
 }
 
@@ -145,11 +163,28 @@ async function cutInTurn<T>(
   }
 }
 
-/** The same chunks, and how they ended. */
-async function* watched(chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
+/** Says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
+function keyOf({ versions }: Snapshot, request: PackRequest): string {
+  const { wants, includeTag, ...rest } = request
+  return JSON.stringify([versions.purgeEpoch, includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
+}
+
+/** From packs as they stand; undefined: it takes a walk. */
+function readStoredAnswer(view: Snapshot, request: PackRequest, options: WorkOptions): AsyncIterable<Uint8Array> | undefined {
+  const stored = findStoredAnswer(view, request)
+  if (stored !== -1) return readStoredPack(view, stored, options)
+  const joined = findJoinedAnswer(view, request)
+  return joined && readJoinedPacks(view, joined, options)
+}
+
+/** The same chunks until something is purged from the repository, and how they ended. */
+async function* watched(view: Snapshot, chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
   let outcome: AnswerOutcome = 'left'
   try {
-    yield* chunks
+    for await (const chunk of chunks) {
+      view.checkEra()
+      yield chunk
+    }
     outcome = 'sent'
   } catch (error) {
     if (!(error instanceof ProtocolError && error.code === 'cancelled')) outcome = 'failed'

@@ -190,5 +190,8 @@ const packOf = (row: PackRow, where: SnapshotPack['where']): SnapshotPack => ({
   objects: row.objects,
   roots: row.roots && ownBytes(row.roots),
   external: row.external,
+  collected: row.source === 'gc',
+  part: row.part,
+  updateId: row.updateId,
   where,
 })

@@ -8,13 +8,32 @@ export interface PackFetch {
   need(pack: number): Promise<void> | undefined
 }
 
+/** Who has packs of one snapshot here, by their ordinals. */
+export interface PackLeases extends PackFetch {
+  /** All of these at once: nobody then waits for room while he has some that others wait for. @throws as `PackLeasing.lease` */
+  needAll(packs: readonly number[], signal: AbortSignal | undefined): Promise<void> | undefined
+  /** @throws as `PackLeasing.stream` */
+  stream(pack: number, signal: AbortSignal | undefined): AsyncIterable<Uint8Array>
+}
+
+/** The same for who counts only the packs of `chosen`. */
+export const leasesOf = (leases: PackLeases, chosen: readonly number[]): PackLeases => ({
+  need: (pack) => leases.need(chosen[pack]!),
+  needAll: (packs, signal) =>
+    leases.needAll(
+      packs.map((pack) => chosen[pack]!),
+      signal,
+    ),
+  stream: (pack, signal) => leases.stream(chosen[pack]!, signal),
+})
+
 /** A pack whose file may be taken away while nobody leases it. */
 export interface LeasedPack extends PackName {
   readonly file: Pick<HeldBytes, 'pin' | 'unpin'>
 }
 
 /** The packs that one snapshot reads: each is leased when it is first needed, and all until the snapshot is released. */
-export class SnapshotLeases implements PackFetch {
+export class SnapshotLeases implements PackLeases {
   readonly #leasing: PackLeasing
   readonly #packOf: (ordinal: number) => LeasedPack
   readonly #here = new Set<number>()
@@ -37,7 +56,6 @@ export class SnapshotLeases implements PackFetch {
     return coming
   }
 
-  /** All of these at once: nobody then waits for room while he has some that others wait for. @throws as `PackLeasing.lease` */
   needAll(packs: readonly number[], signal: AbortSignal | undefined): Promise<void> | undefined {
     const missing = packs.filter((pack) => !this.#here.has(pack))
     return missing.length === 0 ? undefined : this.#take(missing, signal ? AbortSignal.any([signal, this.#ended.signal]) : this.#ended.signal)

@@ -3,11 +3,13 @@ import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { ProtocolError } from '../../protocol/errors.js'
+import type { PackPart } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { PackBytes, PackFiles } from './pack-file.js'
 import { RefList } from './ref-list.js'
-import type { LeasedPack, PackFetch, SnapshotLeases } from './snapshot-leases.js'
+import { subsetOf } from './pack-subset.js'
+import { leasesOf, type LeasedPack, type PackFetch, type PackLeases } from './snapshot-leases.js'
 
 export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEpoch' | 'purgeEpoch'>
 
@@ -23,7 +25,16 @@ export interface SnapshotPack {
   readonly roots: Uint8Array | null
   /** True: it refers to objects outside itself. */
   readonly external: boolean
+  /** A collection made it. */
+  readonly collected: boolean
+  readonly part: PackPart | null
+  readonly updateId: string
   readonly where: 'inline' | 'file' | 'remote'
+}
+
+/** All snapshots between two purges of a repository: once it is over, nothing more is read through them. */
+export interface PurgeEra {
+  over: boolean
 }
 
 /** One repository, frozen: what `PackView` promises, and what it was made of. */
@@ -31,10 +42,16 @@ export interface Snapshot extends PackView {
   readonly repoId: number
   readonly versions: SnapshotVersions
   readonly packs: readonly SnapshotPack[]
+  /** @throws ProtocolError `cancelled` once something was purged from the repository: what goes on may be what had to go */
+  checkEra(): void
+  /** Keeps what it pins until what comes back is called as well: for work that may outlive who opened it. */
+  retain(): () => void
   /** Entry of an object in one pack, or -1. */
   findIn(pack: number, oid: Uint8Array): Entry
   /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
   commitsFrom(prefix: string): readonly Oid[]
+  /** The same repository as if it had these packs alone, given by ascending ordinal. Valid until this snapshot is released, and never released itself. */
+  only(packs: readonly number[]): Snapshot
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
   /** For that other thread. Undefined: all files are here for good. */
@@ -231,7 +248,11 @@ export interface SnapshotParts {
   readonly reader: InlineReader
   readonly release: () => void
   /** Where files can be taken away. The owner of the snapshot releases them. */
-  readonly leases?: SnapshotLeases | undefined
+  readonly leases?: PackLeases | undefined
+  /** Undefined: nothing is pinned. */
+  readonly retain?: () => () => void
+  /** Undefined: nothing is ever purged. */
+  readonly era?: PurgeEra
 }
 
 export class RepoSnapshot extends PackSetView implements Snapshot {
@@ -246,6 +267,19 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
     this.versions = parts.versions
     this.packs = parts.set.packs
     this.#parts = parts
+  }
+
+  retain(): () => void {
+    return this.#parts.retain?.() ?? (() => undefined)
+  }
+
+  checkEra(): void {
+    if (this.#parts.era?.over) throw new ProtocolError('cancelled', 'something was purged from the repository meanwhile')
+  }
+
+  override read(pack: number, from: number, to: number): Promise<Uint8Array> {
+    if (this.#parts.era?.over) return Promise.reject(new ProtocolError('cancelled', 'something was purged from the repository meanwhile'))
+    return super.read(pack, from, to)
   }
 
   get fetch(): PackFetch | undefined {
@@ -263,6 +297,11 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
   streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined {
     const { set, leases } = this.#parts
     return pack < set.stored.length ? leases?.stream(pack, signal) : undefined
+  }
+
+  only(packs: readonly number[]): Snapshot {
+    const { set, leases } = this.#parts
+    return new RepoSnapshot({ ...this.#parts, set: subsetOf(set, packs), leases: leases && leasesOf(leases, packs), release: () => undefined })
   }
 
   toMessage(): SnapshotMessage {

@@ -8,6 +8,7 @@ import type { LargeFiles } from '../large-files/large-files.js'
 import type { Packs } from '../packs/packs.js'
 import { createRepo, deleteRepo, type CommitAuthor, type CreateRepoRequest } from './create-repo.js'
 import { createReceivePort } from './receive-push.js'
+import { createRefHistory, type RefHistory } from './ref-history.js'
 import { createRepoFiles, type RepoFiles } from './repo-files.js'
 import { findRevision } from './revisions.js'
 import { createFetchPort } from './serve-fetch.js'
@@ -28,7 +29,7 @@ export interface RepoInfo {
 }
 
 /** What the doors may ask of repositories. Who may ask was settled before. */
-export interface Repos extends RepoFiles {
+export interface Repos extends RepoFiles, RefHistory {
   /** @throws HubError `already-exists`, `invalid` */
   createRepo(request: CreateRepoRequest): Promise<RepoState>
   /** @throws HubError `repo-not-found` when somebody else was first */
@@ -60,6 +61,8 @@ export interface ReposDependencies {
   readonly maxRefs: number
   readonly largeFiles: Pick<LargeFiles, 'find'>
   readonly maxBinaryBytes: number
+  /** How long what a ref was can be had back. */
+  readonly retentionMs: number
 }
 
 export function createRepos(deps: ReposDependencies): Repos {
@@ -69,6 +72,7 @@ export function createRepos(deps: ReposDependencies): Repos {
     deleteRepo: (repo, actor) => deleteRepo(deps, repo, actor.id),
     slices: deps.slices,
     ...createRepoFiles(deps),
+    ...createRefHistory(deps),
 
     async repoInfo(repo, { revision, signal = new AbortController().signal } = {}) {
       const snapshot = await packs.openSnapshot(repo.id, repo.versions)

@@ -1,7 +1,5 @@
-import type { Database } from '../db/pool.js'
 import type { Task } from '../jobs/runner.js'
-import type { Collection } from '../kept/collect.js'
-import { createCollector } from '../kept/collect.js'
+import { createCollector, type Collection, type Collector } from '../kept/collect.js'
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
 import type { FindPointers } from '../packs/find-pointers.js'
@@ -10,34 +8,41 @@ import type { Slices } from '../../protocol/ports.js'
 import { maxUpdateMs } from '../repos/apply-update.js'
 import { createLivePointers } from '../repos/live-pointers.js'
 import type { BlobStore } from '../storage/blob-store.js'
+import { collectAllPacks, foldPacks, type PackChoresDependencies, type PacksReport, type RepoFailure } from './pack-chores.js'
 import type { Log } from './services.js'
 
-export interface ChoresDependencies {
-  readonly db: Database
+export interface ChoresDependencies extends PackChoresDependencies {
   readonly store: BlobStore
   readonly packs: Packs
   readonly largeFiles: Pick<LargeFilesService, 'releaseExpired'>
   readonly findPointers: FindPointers
   readonly slices: (signal: AbortSignal) => Slices
-  /** How long what nothing points to any more can be had back. */
-  readonly retentionMs: number
   readonly log: Log
 }
 
-/** What a collection came to: first the links and objects, then the bytes that nothing needs. */
+/** What to collect, all of it when nothing is said. */
+export interface ChoreOptions extends CollectOptions {
+  readonly what?: readonly ('packs' | 'large-files')[]
+}
+
+/** What a collection came to: packs, then links and objects, then the bytes that nothing needs. */
 export interface CollectionReport {
-  readonly largeFiles: LargeFilesCollection
+  /** Undefined: not asked for. */
+  readonly packs: PacksReport | undefined
+  readonly largeFiles: LargeFilesCollection | undefined
   readonly blobs: Collection
 }
 
-export type ChoreName = 'release-uploads' | 'finish-deleting' | 'collect'
+export type ChoreName = 'release-uploads' | 'finish-deleting' | 'fold-packs' | 'collect'
 
 /** What a hub does by itself. */
 export interface Chores {
   readonly tasks: Readonly<Record<ChoreName, Task>>
   /** How often, milliseconds. */
   readonly schedule: Readonly<Record<ChoreName, number>>
-  collect(options: CollectOptions): Promise<CollectionReport>
+  collect(options: ChoreOptions): Promise<CollectionReport>
+  /** Deletes a blob that nothing needs, at once. */
+  readonly purgeBlob: Collector['purge']
 }
 
 const minute = 60_000
@@ -55,12 +60,14 @@ export function createChores(deps: ChoresDependencies): Chores {
     markedGraceMs: retentionMs / 2,
     objectGraceMs: 24 * hour,
   })
-  const collect = async (options: CollectOptions): Promise<CollectionReport> => ({
-    largeFiles: await objects.collect(options),
+  const collect = async ({ what = ['packs', 'large-files'], ...options }: ChoreOptions): Promise<CollectionReport> => ({
+    packs: what.includes('packs') ? await collectAllPacks(deps, options) : undefined,
+    largeFiles: what.includes('large-files') ? await objects.collect(options) : undefined,
     blobs: await blobs.collect({ dryRun: options.dryRun ?? false }),
   })
   return {
     collect,
+    purgeBlob: (key) => blobs.purge(key),
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()
@@ -70,21 +77,26 @@ export function createChores(deps: ChoresDependencies): Chores {
         const { deleted, failed } = await blobs.finishDeleting()
         if (deleted.length + failed.length > 0) log({ deleted: deleted.length, failed }, 'deletions finished')
       },
+      'fold-packs': async (signal) => {
+        const { folded, removed, failed } = await foldPacks(deps, signal)
+        if (folded.length + removed + failed.length > 0) log({ folded, removed, failed: failed.map(failureOf) }, 'packs folded')
+      },
       collect: async (signal) => log(reportFigures(await collect({ signal })), 'unused bytes collected'),
     },
-    schedule: { 'release-uploads': 10 * minute, 'finish-deleting': minute, collect: 24 * hour },
+    schedule: { 'release-uploads': 10 * minute, 'finish-deleting': minute, 'fold-packs': 5 * minute, collect: 24 * hour },
   }
 }
 
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)
+const failureOf = ({ repoId, error }: RepoFailure) => ({ what: `repository ${repoId}`, why: wordsOf(error) })
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A report as JSON: figures, and what failed in words. */
-export function reportFigures({ largeFiles, blobs }: CollectionReport) {
+export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
+  const { failed: packsFailed = [], ...packFigures } = packs ?? {}
   return {
-    repositories: largeFiles.repositories,
-    links: largeFiles.links,
-    objects: largeFiles.objects,
+    ...(packs ? { packs: packFigures } : {}),
+    ...(largeFiles ? { repositories: largeFiles.repositories, links: largeFiles.links, objects: largeFiles.objects } : {}),
     blobs: {
       doomed: blobs.doomed.length,
       doomedBytes: bytesOf(blobs.doomed),
@@ -92,7 +104,7 @@ export function reportFigures({ largeFiles, blobs }: CollectionReport) {
       deletedBytes: bytesOf(blobs.deleted),
     },
     failed: [
-      ...largeFiles.failed.map(({ repoId, error }) => ({ what: `repository ${repoId}`, why: wordsOf(error) })),
+      ...[...packsFailed, ...(largeFiles?.failed ?? [])].map(failureOf),
       ...blobs.failed.map(({ key, error }) => ({ what: key, why: wordsOf(error) })),
     ],
   }

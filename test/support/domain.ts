@@ -113,6 +113,7 @@ export async function openDomain(
     maxRefs: 100_000,
     largeFiles,
     maxBinaryBytes,
+    retentionMs: 86_400_000,
   })
   const pathOf = (name: string) => ({ type: 'model', namespace: 'admin', name }) as const
 
@@ -189,6 +190,11 @@ export class WorkTree {
     }
     await git(['commit', '-q', '--allow-empty', '-m', message], { cwd: this.cwd })
     return this.rev('HEAD')
+  }
+
+  /** Goes back, or elsewhere. */
+  async reset(oid: string): Promise<void> {
+    await git(['reset', '-q', '--mixed', oid], { cwd: this.cwd })
   }
 
   async rev(name: string): Promise<string> {

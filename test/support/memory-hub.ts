@@ -139,6 +139,8 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
         throw new Error('no pushes here')
       },
     }),
+    listRefSteps: async () => [],
+    restoreRef: async () => undefined,
     slices: () => ({ pause: () => undefined }),
     ...options.repos,
   }

@@ -3,6 +3,8 @@ import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
 import type { DeepenRequest, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
+import type { Classified, ClassifyRequest } from '../collect/classify.js'
+import type { Selection } from '../collect/selection.js'
 import type { ResolvedPart } from '../ingest.js'
 import type { SnapshotMessage } from '../snapshot.js'
 import type { SpoolState } from '../spool.js'
@@ -15,6 +17,9 @@ export type Job =
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
   | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
+  | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
+  | { readonly kind: 'classify'; readonly snapshot: SnapshotMessage; readonly request: ClassifyRequest }
+  | { readonly kind: 'cover'; readonly snapshot: SnapshotMessage; readonly tips: readonly Oid[]; readonly marks: readonly (Uint8Array | undefined)[] }
 
 /** Sent to a worker: one port a job, for progress, chunks and the end. */
 export interface JobStart {
@@ -54,6 +59,9 @@ export type JobResult =
   | { readonly kind: 'reach'; readonly reached: boolean }
   | { readonly kind: 'deepen'; readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
+  | { readonly kind: 'repack' }
+  | { readonly kind: 'classify'; readonly classified: Classified }
+  | { readonly kind: 'cover'; readonly covered: boolean }
 
 /** A checked pack as it crosses threads. */
 export interface IndexedPack {

@@ -1,6 +1,9 @@
 import type { AnswerPack, Deepen, PackView, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { BeginCheck } from '../check-pack.js'
+import type { Classify } from '../collect/classify.js'
+import type { Covers } from '../collect/covers.js'
+import type { Repack } from '../collect/repack-here.js'
 import type { FindPointers } from '../find-pointers.js'
 import type { IngestedPack } from '../ingest.js'
 import type { PackFetch } from '../snapshot-leases.js'
@@ -19,6 +22,9 @@ export interface PackJobs {
   readonly reaches: Reaches
   readonly deepen: Deepen
   readonly findPointers: FindPointers
+  readonly repack: Repack
+  readonly classify: Classify
+  readonly covers: Covers
 }
 
 export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
@@ -57,6 +63,18 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
     findPointers: async (view, wants, options) => {
       const { snapshot, fetch } = lent(view)
       return (await workers.run({ kind: 'pointers', snapshot, wants }, options, fetch)).oids
+    },
+    repack: (view, selection, options) => {
+      const { snapshot, fetch } = lent(view)
+      return workers.stream({ kind: 'repack', snapshot, selection }, options, fetch)
+    },
+    classify: async (view, request, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'classify', snapshot, request }, options, fetch)).classified
+    },
+    covers: async (view, tips, marks, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'cover', snapshot, tips, marks }, options, fetch)).covered
     },
   }
 }

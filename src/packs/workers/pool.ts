@@ -86,7 +86,7 @@ export class PackWorkers {
   }
 
   /** Chunks of a job that makes them. Each is valid until the next. */
-  async *stream(job: Extract<Job, { kind: 'enumerate' }>, options: WorkOptions, fetch?: PackFetch): AsyncGenerator<Uint8Array> {
+  async *stream(job: Extract<Job, { kind: 'enumerate' | 'repack' }>, options: WorkOptions, fetch?: PackFetch): AsyncGenerator<Uint8Array> {
     const running = this.#start(job, options)
     running.lend(fetch)
     try {

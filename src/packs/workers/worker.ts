@@ -4,10 +4,14 @@ import { parentPort, type MessagePort } from 'node:worker_threads'
 import { deepen } from '../../../protocol/deepen.js'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { IndexPart } from '../../../protocol/pack/indexer.js'
+import { repack } from '../../../protocol/pack/repack.js'
 import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackView, Progress, Slices, WorkOptions } from '../../../protocol/ports.js'
 import { reaches } from '../../../protocol/reachable.js'
 import { checkPack } from '../check-pack.js'
+import { classify } from '../collect/classify.js'
+import { covers } from '../collect/covers.js'
+import { takesOf } from '../collect/selection.js'
 import { findPointers } from '../find-pointers.js'
 import { PackFiles } from '../pack-file.js'
 import type { PackFetch } from '../snapshot-leases.js'
@@ -56,8 +60,12 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
     if (job.kind === 'deepen') return { kind: 'deepen', ...(await deepen(view, job.request, options)) }
-    await sendChunks(answerPack(view, job.request, options), options.slices, port)
-    return { kind: 'enumerate' }
+    if (job.kind === 'classify') return { kind: 'classify', classified: await classify(view, job.request, options) }
+    if (job.kind === 'cover') return { kind: 'cover', covered: await covers(view, job.tips, job.marks, options) }
+    const chunks =
+      job.kind === 'repack' ? repack(view, options, job.selection && takesOf(view, job.selection)) : answerPack(view, job.request, options)
+    await sendChunks(chunks, options.slices, port)
+    return { kind: job.kind }
   } finally {
     view.release()
   }

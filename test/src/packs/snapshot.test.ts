@@ -39,6 +39,9 @@ const row = (id: number, { pack, oids, sha256 }: TestPack, change: Partial<PackR
   state: 'live',
   roots: null,
   external: false,
+  source: 'receive',
+  part: null,
+  updateId: '00000000-0000-4000-8000-000000000000',
   tblSha256: null,
   ...change,
 })

@@ -132,7 +132,12 @@ t.test('cairn gc says what a run came to', async (t) => {
     const code = await runCli(['gc', ...args], { env: { CAIRN_URL: hub.url, CAIRN_TOKEN: token }, out: say, err: say })
     return [code, lines.join('\n')] as const
   }
-  t.match(await run('--large-files', '--dry-run'), [0, /^dry run: nothing was changed\nrepositories looked at +\d+\nlinks +\d+ marked/])
-  t.match(await run('--large-files'), [0, /^repositories looked at/])
-  t.match(await run(), [2, /say what to collect: --large-files/])
+  t.match(await run('--large-files', '--dry-run'), [0, /^dry run: nothing was changed\nlarge files +in \d+ repositories\n +links +\d+ marked/])
+  t.match(await run('--large-files'), [0, /^large files +in/])
+  t.match(await run('--packs', '--dry-run'), [
+    0,
+    /^dry run: nothing was changed\npacks +in \d+ repositories: \d+ \(\d+ bytes\), \d+ objects in use\n/,
+  ])
+  t.notMatch((await run('--packs'))[1], /large files/)
+  t.match(await run(), [0, /^packs +in 0 repositories[^]*\nlarge files +in/], 'both, and by then all packs are in order')
 })

@@ -1,0 +1,72 @@
+import { enumerateObjects } from '../../../protocol/enumerate.js'
+import { entryAt, packOf, rankOf, type PackView, type WorkOptions } from '../../../protocol/ports.js'
+import type { Oid } from '../../../protocol/types.js'
+
+/** No ref leads there. */
+export const unreached = 0
+/** Marks of what refs of visibility class 0, 1 and 2 lead to: the most visible counts. */
+export const markOfClass = (visibility: 0 | 1 | 2): number => visibility + 1
+/** Not reached, and nothing to be kept for: garbage already, or another copy of what counts elsewhere. */
+export const passedOver = 255
+
+export interface Classified {
+  /** By pack ordinal and rank, in shared memory. Of the copies of an object the one that `find` finds is marked. */
+  readonly marks: readonly Uint8Array[]
+  /** Objects by mark, those of `unreached` first. */
+  readonly counts: readonly number[]
+  /** By pack ordinal: whether a ref leads into it. */
+  readonly reached: readonly boolean[]
+}
+
+export interface ClassifyRequest {
+  /** By visibility class: what its refs name, all of it in the repository. */
+  readonly tips: readonly (readonly Oid[])[]
+  /** Ordinals of the packs that are garbage. */
+  readonly garbage: readonly number[]
+}
+
+/** Marks every object by what refs lead to it. */
+export type Classify = (view: PackView, request: ClassifyRequest, options: WorkOptions) => Promise<Classified>
+
+/** @throws ProtocolError `corrupt` when something is missing, `cancelled` */
+export const classify: Classify = async (view, { tips, garbage }, options) => {
+  const marks = Array.from({ length: view.packCount }, (_, pack) => new Uint8Array(new SharedArrayBuffer(view.objectsIn(pack))))
+  const counts = [0, 0, 0, 0]
+  const haves: Oid[] = []
+  for (const [visibility, wants] of tips.entries()) {
+    if (wants.length === 0) continue
+    const found = await enumerateObjects(view, { wants, haves, thinPack: false, ofsDelta: true, includeTag: false }, options)
+    const mark = markOfClass(visibility as 0 | 1 | 2)
+    for (const list of [found.commits, found.tags, found.trees, found.blobs])
+      for (const entry of list.view()) {
+        const of = marks[packOf(entry)]!
+        if (of[rankOf(entry)] !== unreached) continue
+        of[rankOf(entry)] = mark
+        counts[mark]! += 1
+      }
+    haves.push(...wants)
+  }
+  const reached = marks.map((of) => of.some((mark) => mark !== unreached))
+  await passOver(view, new Set(garbage), marks, counts, options)
+  return { marks, counts, reached }
+}
+
+async function passOver(
+  view: PackView,
+  garbage: ReadonlySet<number>,
+  marks: readonly Uint8Array[],
+  counts: number[],
+  { slices }: WorkOptions,
+): Promise<void> {
+  const oid = new Uint8Array(20)
+  for (const [pack, of] of marks.entries()) {
+    for (let rank = 0; rank < of.length; rank++) {
+      if (of[rank] !== unreached) continue
+      const entry = entryAt(pack, rank)
+      view.oidOf(entry, oid)
+      if (garbage.has(pack) || view.find(oid, 'read') !== entry) of[rank] = passedOver
+      else counts[unreached]! += 1
+      if ((rank & 1023) === 0) await slices.pause()
+    }
+  }
+}
