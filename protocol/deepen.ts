@@ -42,6 +42,8 @@ class DeepenWalk {
     for (const oid of oids) {
       const entry = await this.#history.peel(this.#history.get(oid))
       if (this.#history.view.typeOf(entry) === objectTypes.commit) commits.push(entry)
+      const pause = this.#history.slices.pause()
+      if (pause) await pause
     }
     return commits
   }

@@ -1,8 +1,10 @@
 import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
+import { oidBytes } from '../../protocol/oid.js'
 import { answerPack } from '../../protocol/pack/writer.js'
 import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
+import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
 import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
@@ -79,9 +81,8 @@ export function createAnswers({
       const keys = keysOf(view, caller)
       const make = (inner: WorkOptions) =>
         makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
-      // Who has something already seldom has what the next one has.
       const made =
-        files && request.haves.length === 0
+        files && isClone(view, request)
           ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
           : make(options)
       return watched(view, made, (outcome) => onAnswered('walk', outcome))
@@ -100,6 +101,15 @@ export function createAnswers({
     },
     usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
+}
+
+/**
+ * Asked for by others too, perhaps. Who has something already seldom has what the next one has, and who wants no history comes for what a
+ * partial clone left out.
+ */
+function isClone(view: Snapshot, { haves, wants: [first] }: PackRequest): boolean {
+  const entry = haves.length > 0 || first === undefined ? -1 : view.find(oidBytes(first), 'read')
+  return entry !== -1 && (view.typeOf(entry) === objectTypes.commit || view.typeOf(entry) === objectTypes.tag)
 }
 
 const keysOf = ({ repoId }: Snapshot, caller: string): TurnKeys => [`repository ${repoId}`, caller]

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackRequest } from '../../../protocol/ports.js'
 import { AnswerMemory } from '../../../src/packs/answer-cache.js'
+import { AnswerFiles } from '../../../src/packs/answer-files.js'
 import { createAnswers } from '../../../src/packs/answers.js'
 import { findStoredAnswer } from '../../../src/packs/stored-answer.js'
 import { cloneRequest, create, openDomain, slices, workTree } from '../../support/domain.js'
@@ -140,6 +142,52 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   t.equal(cancelled, false)
   t.equal(limited.usage().waiting, 0)
   t.same(told, ['walk failed', 'walk failed'])
+  view.release()
+})
+
+t.test('shallow and partial clones are kept as files by all that shapes them; what is fetched for one later is not', async (t) => {
+  const repo = await domain.makeRepo('kept-files')
+  const one = await work.commit({ kept: 'one' })
+  const two = await work.commit({ kept: 'two' })
+  await domain.push(repo, { commands: [create('refs/heads/main', two)], pack: await work.pack(two) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  let made = 0
+  const files = new AnswerFiles({ directory: join(t.testdir(), 'answers'), maxBytes: 1_000_000, slices })
+  t.teardown(() => files.forget())
+  const keeping = createAnswers({
+    answerBytes: 2 ** 20,
+    files,
+    jobs: {
+      answer: (on, request, options) => {
+        made += 1
+        return answerPack(on, request, options)
+      },
+      reaches: async () => true,
+      deepen: async () => ({ shallow: [], unshallow: [] }),
+    },
+  })
+  const take = async (wants: readonly string[], more: object): Promise<number> => {
+    for await (const _chunk of keeping.answerFor('user 1')(view, cloneRequest(wants, more), { slices: slices() })) continue
+    return made
+  }
+  const none = Number.POSITIVE_INFINITY
+  const clones = [
+    { boundary: { shallow: [two], unshallow: [] } },
+    { boundary: { shallow: [one], unshallow: [] } },
+    { boundary: { shallow: [two], unshallow: [two] } },
+    { filter: { blobBytes: 0, treeDepth: none } },
+    { filter: { blobBytes: none, treeDepth: 0 } },
+    { filter: { blobBytes: none, treeDepth: none } },
+  ]
+  for (const [i, clone] of clones.entries()) {
+    t.equal(await take([two], clone), i + 1)
+    t.equal(await take([two], clone), i + 1)
+  }
+  const blob = await work.rev(`${two}:kept`)
+  const used = files.usedBytes
+  t.equal(await take([blob], clones[3]!), 7)
+  t.equal(await take([blob], clones[3]!), 8)
+  t.equal(files.usedBytes, used)
   view.release()
 })
 
