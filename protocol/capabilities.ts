@@ -33,11 +33,14 @@ const fetchWords: readonly string[] = [
   'filter',
 ]
 
-/** The lines of the protocol v2 advertisement, after `version 2`. */
+/**
+ * The lines of the protocol v2 advertisement, after `version 2`. `ref-in-want` is not among them, though it is answered: git's clone sets HEAD
+ * to what was listed, and fails where the branch was forced in between and its new value came instead. What was listed can be wanted anyhow.
+ */
 export const uploadPackCapabilitiesV2: readonly string[] = [
   `agent=${agent}`,
   'ls-refs=unborn',
-  'fetch=shallow wait-for-done filter ref-in-want sideband-all',
+  'fetch=shallow wait-for-done filter sideband-all',
   'server-option',
   'object-format=sha1',
   'object-info=size',

@@ -26,14 +26,12 @@ async function traced(cwd: string, ...args: string[]): Promise<string> {
   return (await git(['-c', 'protocol.version=2', ...args], { cwd, env: { GIT_TRACE_PACKET: '1' } })).stderr
 }
 
-t.test('git wants refs by name, on bands from the first line on', async (t) => {
+t.test('git takes its answers on bands from the first line on', async (t) => {
   const dir = t.testdir()
-  const { work, remote } = await publish('by-name', dir)
+  const { work, remote } = await publish('on-bands', dir)
   const clone = join(dir, 'clone')
   const said = await traced(dir, 'clone', '-q', '--depth', '1', remote, clone)
-  t.match(said, /> want-ref refs\/heads\/main\n/)
   t.match(said, /> sideband-all\n/)
-  t.match(said, /wanted-refs\n/)
   await git(['commit', '-q', '--allow-empty', '-m', 'four'], { cwd: work })
   await git(['push', '-q', remote, 'main'], { cwd: work })
   await traced(clone, 'fetch', '-q')
@@ -41,6 +39,14 @@ t.test('git wants refs by name, on bands from the first line on', async (t) => {
   await traced(clone, 'fetch', '-q', '--unshallow', '--tags')
   t.equal(await gitText(clone, 'rev-list', '--count', '--all'), '4')
   await git(['fsck', '--strict', '--full'], { cwd: clone })
+})
+
+t.test('a ref is wanted by its name', async (t) => {
+  const { work } = await publish('by-name', t.testdir())
+  const main = await gitText(work, 'rev-parse', 'main')
+  const asked = pkts('command=fetch', '0001', 'no-progress', 'want-ref refs/heads/main', 'deepen 1', 'done', '0000')
+  const { text } = await post(hub, 'admin/by-name', 'git-upload-pack', asked, { headers: v2 })
+  t.match(text, pkts('shallow-info\n', `shallow ${main}`, '0001', 'wanted-refs\n', `${main} refs/heads/main\n`, '0001', 'packfile\n').toString())
 })
 
 t.test('push.negotiate finds what both sides have, and sends the rest', async (t) => {

@@ -63,7 +63,7 @@ t.test('advertisements', async (t) => {
   t.test('v2 names what it can do, and no refs', async (t) => {
     t.equal(
       await wireText(advertiseUploadPack(refs, 2)),
-      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0040fetch=shallow wait-for-done filter ref-in-want sideband-all\n0012server-option\n0017object-format=sha1\n0015object-info=size\n0000',
+      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0034fetch=shallow wait-for-done filter sideband-all\n0012server-option\n0017object-format=sha1\n0015object-info=size\n0000',
     )
   })
 
