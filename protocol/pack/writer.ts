@@ -5,6 +5,7 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
+import { objectTypes } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
@@ -27,7 +28,7 @@ export const answerPack: AnswerPack = async function* (view, request, options) {
   yield* writePack(view, request, objects, options)
 }
 
-export interface PackForm extends Pick<PackRequest, 'thinPack' | 'ofsDelta'> {
+export interface PackForm extends Pick<PackRequest, 'thinPack' | 'ofsDelta' | 'filter'> {
   /** Deltas one upon the other, at most; beyond, an object is written whole. Undefined: as long as they are stored. */
   readonly maxChain?: number
 }
@@ -114,11 +115,18 @@ class PackWriter {
       yield* this.#writeWhole(entry)
     } else if (basePosition !== 0 && this.#form.ofsDelta) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(6, size), encodeOfsDistance(this.#output.position - basePosition)]))
-    } else if (basePosition !== 0 || (this.#form.thinPack && this.#is(base, objectBits.had))) {
+    } else if (basePosition !== 0 || this.#mayLeanOn(base)) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#nameOf(base)]))
     } else {
       yield* this.#writeWhole(entry)
     }
+  }
+
+  /** The client has the base and can do with its name. What a filter once left out of a partial clone is not there to be leant on. */
+  #mayLeanOn(base: Entry): boolean {
+    const { thinPack, filter } = this.#form
+    if (!thinPack || !this.#is(base, objectBits.had)) return false
+    return !filter || this.#view.typeOf(base) === objectTypes.commit
   }
 
   /** Whether the chain below the entry is short enough for one more. */

@@ -1,7 +1,10 @@
+import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
+import { oidBytes } from '../../protocol/oid.js'
 import { answerPack } from '../../protocol/pack/writer.js'
-import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
+import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
+import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
 import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
@@ -26,7 +29,7 @@ export interface AnswersUsage {
   readonly bytes: number
   /** Disk of those that are too large for it. */
   readonly fileBytes: number
-  /** Fetches that wait for their turn to have a pack made. */
+  /** Fetches that wait for their turn to have a history cut or a pack made. */
   readonly waiting: number
 }
 
@@ -34,6 +37,8 @@ export interface Answers {
   /** For who asks: a user, or the address of somebody unknown. */
   answerFor(caller: string): AnswerPack
   readonly reaches: Reaches
+  /** For who asks, as `answerFor`. */
+  deepenFor(caller: string): Deepen
   /** Answers of the repository in this state that were given before. */
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
@@ -47,7 +52,7 @@ export interface AnswersOptions {
   /** Memory for answers that are kept. */
   readonly answerBytes: number
   /** Where packs are made; by default on this thread, in the caller's slices. */
-  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches }
+  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
   /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
   readonly files?: AnswerFiles | undefined
@@ -58,30 +63,35 @@ export interface AnswersOptions {
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
-  jobs = { answer: answerPack, reaches },
+  jobs = { answer: answerPack, reaches, deepen },
   limits = {},
   files,
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
   const turns = new Turns(buildsAtOnce)
+  // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
+  const cuts = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
       const stored = readStoredAnswer(view, request, options)
       if (stored) return watched(view, stored, (outcome) => onAnswered('stored', outcome))
-      const keys = [`repository ${view.repoId}`, caller]
+      const keys = keysOf(view, caller)
       const make = (inner: WorkOptions) =>
         makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
-      // Who has something already seldom has what the next one has.
       const made =
-        files && request.haves.length === 0
+        files && isClone(view, request)
           ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
           : make(options)
       return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
+    deepenFor: (caller) => (view, request, options) => {
+      if (!(view instanceof RepoSnapshot)) return jobs.deepen(view, request, options)
+      return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
+    },
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
@@ -89,18 +99,29 @@ export function createAnswers({
       files?.forget(`${repoId}`)
       memory.forget(`${repoId} `)
     },
-    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting }),
+    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
 }
 
-/** A clone goes through all packs: they are fetched together, and before its turn. Who has something already seldom needs all. */
+/**
+ * Asked for by others too, perhaps. Who has something already seldom has what the next one has, and who wants no history comes for what a
+ * partial clone left out.
+ */
+function isClone(view: Snapshot, { haves, wants: [first] }: PackRequest): boolean {
+  const entry = haves.length > 0 || first === undefined ? -1 : view.find(oidBytes(first), 'read')
+  return entry !== -1 && (view.typeOf(entry) === objectTypes.commit || view.typeOf(entry) === objectTypes.tag)
+}
+
+const keysOf = ({ repoId }: Snapshot, caller: string): TurnKeys => [`repository ${repoId}`, caller]
+
+/** A clone goes through all packs: they are fetched together, and before its turn. Who has something, or leaves something out, seldom needs all. */
 async function* makeHere(
   view: Snapshot,
-  { haves }: PackRequest,
+  { haves, filter }: PackRequest,
   { slices }: WorkOptions,
   make: () => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  const coming = haves.length === 0 && view.fetchPacks(slices.signal)
+  const coming = haves.length === 0 && !filter && view.fetchPacks(slices.signal)
   if (coming) await coming
   yield* make()
 }
@@ -123,6 +144,27 @@ async function* makeInTurn(
       yield chunk
       limit.resume()
     }
+  } catch (error) {
+    throw limit.explain(error)
+  } finally {
+    limit.end()
+    leave()
+  }
+}
+
+/** Where a history ends, found in its turn. */
+async function cutInTurn<T>(
+  turns: Turns,
+  keys: TurnKeys,
+  maxMs: number,
+  options: WorkOptions,
+  cut: (options: WorkOptions) => Promise<T>,
+): Promise<T> {
+  const { slices } = options
+  const leave = await turns.take(keys, slices.signal)
+  const limit = startTimeLimit(maxMs, slices.signal, 'cutting the history')
+  try {
+    return await cut({ ...options, slices: { pause: () => slices.pause(), signal: limit.signal } })
   } catch (error) {
     throw limit.explain(error)
   } finally {

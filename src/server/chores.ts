@@ -88,14 +88,15 @@ export function createChores(deps: ChoresDependencies): Chores {
 }
 
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)
+const apart = ({ failed, ...figures }: PacksReport) => ({ failed, figures })
 const failureOf = ({ repoId, error }: RepoFailure) => ({ what: `repository ${repoId}`, why: wordsOf(error) })
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A report as JSON: figures, and what failed in words. */
 export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
-  const { failed: packsFailed = [], ...packFigures } = packs ?? {}
+  const ofPacks = packs && apart(packs)
   return {
-    ...(packs ? { packs: packFigures } : {}),
+    ...(ofPacks ? { packs: ofPacks.figures } : {}),
     ...(largeFiles ? { repositories: largeFiles.repositories, links: largeFiles.links, objects: largeFiles.objects } : {}),
     blobs: {
       doomed: blobs.doomed.length,
@@ -104,7 +105,7 @@ export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
       deletedBytes: bytesOf(blobs.deleted),
     },
     failed: [
-      ...[...packsFailed, ...(largeFiles?.failed ?? [])].map(failureOf),
+      ...[...(ofPacks?.failed ?? []), ...(largeFiles?.failed ?? [])].map(failureOf),
       ...blobs.failed.map(({ key, error }) => ({ what: key, why: wordsOf(error) })),
     ],
   }
