@@ -1,27 +1,16 @@
+import { enumerateByBitmaps, type ReachBitmaps } from './bitmap/enumerate-by-bitmaps.js'
 import { CommitColumns } from './commit-columns.js'
 import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
 import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
 import { wholeFilter } from './object-filter.js'
+import type { ObjectSet } from './object-set.js'
 import type { Boundary, Entry, ObjectFilter, PackRequest, PackView, WorkOptions } from './ports.js'
 import { PriorityQueue } from './priority-queue.js'
 import { TreeEdges } from './tree-edges.js'
 import { TreeWalk } from './tree-walk.js'
 import { objectTypes, type Oid } from './types.js'
-
-/** The objects of an answer, each once by name. */
-export interface ObjectSet {
-  readonly count: number
-  /** Newest first, as far as clocks tell. */
-  readonly commits: EntryList
-  readonly tags: EntryList
-  /** In pack order. */
-  readonly trees: EntryList
-  readonly blobs: EntryList
-  /** `objectBits` of every object. */
-  readonly marks: EntryMarks
-}
 
 /** Commits that are looked at beyond the point where all seem to be had: some clocks are wrong. */
 const slop = 5
@@ -37,18 +26,25 @@ const maxCutEdges = 64
 
 /**
  * Everything reachable from the wants and not from the haves. Something the client has may be among it; nothing is left out that it needs.
+ * `bitmaps` of the view spare most of the walk where much is to be sent.
  * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
  */
-export async function enumerateObjects(view: PackView, request: PackRequest, options: WorkOptions): Promise<ObjectSet> {
+export async function enumerateObjects(view: PackView, request: PackRequest, options: WorkOptions, bitmaps?: ReachBitmaps): Promise<ObjectSet> {
+  const usable = mayUseBitmaps(request) ? bitmaps : undefined
+  if (usable && request.haves.length === 0) return enumerateByBitmaps(view, request, options, usable)
   const enumeration = new Enumeration(view, options)
   if (request.boundary) await enumeration.cut(request.boundary)
   for (const oid of request.haves) await enumeration.have(oid)
   for (const oid of request.wants) await enumeration.want(oid)
-  await enumeration.walkCommits()
+  if (!(await enumeration.walkCommits(usable ? fewCommits : Number.POSITIVE_INFINITY)) && usable)
+    return enumerateByBitmaps(view, request, options, usable)
   await enumeration.walkTrees(request.filter)
   if (request.includeTag) await enumeration.includeTags()
   return enumeration.finish()
 }
+
+/** They know nothing of histories that are cut, nor of what is left out. */
+export const mayUseBitmaps = ({ boundary, filter }: PackRequest): boolean => !boundary && !filter
 
 class Enumeration {
   readonly #view: PackView
@@ -123,8 +119,11 @@ class Enumeration {
     await this.#pause()
   }
 
-  /** Newest first, until all that is left is had; then what was found and turned out to be had is left out again. */
-  async walkCommits(): Promise<void> {
+  /**
+   * Newest first, until all that is left is had; then what was found and turned out to be had is left out again. False: given up, because more
+   * than `most` were found.
+   */
+  async walkCommits(most: number): Promise<boolean> {
     const marks = this.#marks
     const known = this.#known
     let left = slop
@@ -142,6 +141,7 @@ class Enumeration {
         this.#open -= 1
         oldestFound = known.secondsOf(commit)
         this.#found.push(commit)
+        if (this.#found.length > most) return false
         for (const parent of parents) await this.#enqueue(parent)
         if (this.#found.length % 1024 === 0) this.#report(this.#found.length)
       }
@@ -149,6 +149,7 @@ class Enumeration {
       else if (--left < 0) break
     }
     for (const commit of this.#found.view()) await this.#include(commit)
+    return true
   }
 
   /** A commit that was found, unless it turned out to be had; its tree, and where the client's part begins. */
@@ -200,7 +201,7 @@ class Enumeration {
     blobs.sort()
     const count = this.#commits.length + this.#tags.length + trees.length + blobs.length
     this.#report(count)
-    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks }
+    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks, find: (oid) => this.#view.find(oid, 'read') }
   }
 
   #addTag(entry: Entry): void {

@@ -56,10 +56,11 @@ export class BitSet {
     return size
   }
 
-  /** Every bit that is set, in ascending order. */
-  each(visit: (bit: number) => void): void {
+  /** Every bit that is set, in ascending order: from bit `from`, a multiple of 32, up to `to`, exclusive, one too. */
+  each(visit: (bit: number) => void, from = 0, to = Number.POSITIVE_INFINITY): void {
     const halves = this.#halves
-    for (let i = 0; i < halves.length; i++) {
+    const end = Math.min(halves.length, to / 32)
+    for (let i = from / 32; i < end; i++) {
       for (let rest = halves[i]!; rest !== 0; rest &= rest - 1) visit(i * 32 + 31 - Math.clz32(rest & -rest))
     }
   }

@@ -14,7 +14,8 @@ export class ReachSet {
   readonly #view: PackView
   readonly #order: BitOrder
   readonly #marks: EntryMarks
-  readonly #without: ReachSet | undefined
+  /** What it does not take. */
+  readonly without: ReachSet | undefined
   readonly #oid = new Uint8Array(20)
 
   /** An empty set, which takes nothing that is in `without`. */
@@ -22,7 +23,7 @@ export class ReachSet {
     this.#view = view
     this.#order = order
     this.#marks = new EntryMarks(view)
-    this.#without = without
+    this.without = without
     this.bits = new BitSet(order.count)
   }
 
@@ -82,10 +83,10 @@ export class ReachSet {
   }
 
   #hasBit(bit: number): boolean {
-    return this.bits.has(bit) || (this.#without?.bits.has(bit) ?? false)
+    return this.bits.has(bit) || (this.without?.bits.has(bit) ?? false)
   }
 
   #hasExtra(entry: Entry): boolean {
-    return this.#marks.get(entry) !== 0 || (this.#without !== undefined && this.#without.#marks.get(entry) !== 0)
+    return this.#marks.get(entry) !== 0 || (this.without !== undefined && this.without.#marks.get(entry) !== 0)
   }
 }

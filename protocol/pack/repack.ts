@@ -1,6 +1,6 @@
 import { EntryList } from '../entry-list.js'
 import { EntryMarks } from '../entry-marks.js'
-import type { ObjectSet } from '../enumerate.js'
+import type { ObjectSet } from '../object-set.js'
 import { objectBits } from '../object-bits.js'
 import { entryAt, type Entry, type PackView, type WorkOptions } from '../ports.js'
 import { objectTypes } from '../types.js'
@@ -40,5 +40,5 @@ async function listObjects(view: PackView, { slices }: WorkOptions, takes: Takes
       if ((rank & 1023) === 0) await slices.pause()
     }
   }
-  return { count, commits, tags, trees, blobs, marks }
+  return { count, commits, tags, trees, blobs, marks, find: (name) => view.find(name, 'read') }
 }

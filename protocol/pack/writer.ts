@@ -1,10 +1,12 @@
 import { deflate, deflateSync } from 'node:zlib'
 import type { EntryList } from '../entry-list.js'
-import { enumerateObjects, type ObjectSet } from '../enumerate.js'
+import type { ReachBitmaps } from '../bitmap/enumerate-by-bitmaps.js'
+import { enumerateObjects } from '../enumerate.js'
 import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
+import type { ObjectSet } from '../object-set.js'
 import { oidFromBytes } from '../oid.js'
-import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
+import { packOf, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
 import { objectTypes } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
@@ -21,9 +23,10 @@ function deflateBeside(data: Uint8Array): Promise<Buffer> {
 /**
  * The pack that answers a fetch. Stored entries are copied as they are, compressed bytes and deltas; only what refers to a base is written
  * anew, because the base stands elsewhere now. A delta whose base is neither sent nor had by the client is sent as the whole object.
+ * `bitmaps`: of the view.
  */
-export const answerPack: AnswerPack = async function* (view, request, options) {
-  const objects = await enumerateObjects(view, request, options)
+export async function* answerPack(view: PackView, request: PackRequest, options: WorkOptions, bitmaps?: ReachBitmaps): AsyncGenerator<Uint8Array> {
+  const objects = await enumerateObjects(view, request, options, bitmaps)
   options.onProgress?.({ title: 'Counting objects', done: objects.count, total: objects.count })
   yield* writePack(view, request, objects, options)
 }
@@ -99,7 +102,7 @@ class PackWriter {
     const base = this.#view.baseOf(entry)
     // What is marked was found by its name before.
     if (base === -1 || this.#objects.marks.get(base) !== 0) return base
-    return this.#view.find(this.#nameOf(base), 'read')
+    return this.#objects.find(this.#nameOf(base))
   }
 
   #is(entry: Entry, bit: number): boolean {

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { ProtocolError } from '../../protocol/errors.js'
 import type { IndexLimits } from '../../protocol/pack/indexer.js'
@@ -7,13 +6,13 @@ import type { PackRow } from '../db/packs.js'
 import type { Database } from '../db/pool.js'
 import type { Keeper } from '../kept/keep.js'
 import type { BlobStore, FilePut } from '../storage/blob-store.js'
-import { sidecarKey } from '../storage/keys.js'
 import { ByteBudget } from './byte-budget.js'
 import { checkHere, type BeginCheck } from './check-pack.js'
 import type { LocalPacks } from './local-packs.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
+import { readSideFile } from './read-side-file.js'
 import { RecentTables } from './recent-tables.js'
 import type { Snapshot, SnapshotVersions } from './snapshot.js'
 import { Snapshots } from './snapshots.js'
@@ -26,7 +25,7 @@ import { workLimits, type WorkLimits } from './work-limits.js'
 export interface PacksUsage {
   /** Memory of the checks under way, of `ingestBytes`. */
   readonly ingestBytes: number
-  /** Memory of tables and inline packs, of `tableBytes`; those in use count even beyond it. */
+  /** Memory of tables, inline packs and bitmaps, of `tableBytes`; those in use count even beyond it. */
   readonly tableBytes: number
   /** Packs that have arrived and wait for their turn to be checked. */
   readonly checksWaiting: number
@@ -56,6 +55,8 @@ export interface PacksOptions {
   readonly tableBytes: number
   readonly limits?: Partial<IndexLimits>
   readonly workLimits?: Partial<WorkLimits>
+  /** They count among tables. */
+  readonly bitmaps?: { readonly bytes: number }
   /** By default on this thread. */
   readonly beginCheck?: BeginCheck
 }
@@ -79,6 +80,7 @@ export function createPacks(options: PacksOptions): Packs {
   const snapshots = new Snapshots({
     db,
     tableBytes,
+    otherBytes: () => options.bitmaps?.bytes ?? 0,
     openPack: (row) => openStoredPack(row, store, localPacks, files, recent),
     leasing: localPacks.leasing,
     inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
@@ -97,7 +99,11 @@ export function createPacks(options: PacksOptions): Packs {
   return {
     openSnapshot: (repoId, versions) => snapshots.open(repoId, versions),
     stage: (chunks, request) => stagePack(staging, chunks, request),
-    usage: () => ({ ingestBytes: staging.budget.usedBytes, tableBytes: snapshots.bytes, checksWaiting: staging.turns.waiting }),
+    usage: () => ({
+      ingestBytes: staging.budget.usedBytes,
+      tableBytes: snapshots.bytes + (options.bitmaps?.bytes ?? 0),
+      checksWaiting: staging.turns.waiting,
+    }),
     close: () => snapshots.close(),
   }
 }
@@ -106,27 +112,12 @@ export function createPacks(options: PacksOptions): Packs {
 async function openStoredPack(row: PackRow, store: BlobStore, localPacks: LocalPacks, files: PackFiles, recent: RecentTables): Promise<OpenedPack> {
   const name = `pack ${row.sha256.toString('hex')}`
   const made = recent.find(row.tblSha256!)
-  const table = made ? ObjectTable.openChecked(made) : ObjectTable.open(await readTable(row.tblSha256!, name, store))
+  const table = made
+    ? ObjectTable.openChecked(made)
+    : ObjectTable.open(await readSideFile(store, { kind: 'tbl', sha256: row.tblSha256!, what: `${name}: its table` }))
   if (table.count !== row.objects || table.packBytes !== row.bytes || !row.sha256.equals(table.packSha256)) {
     throw new ProtocolError('corrupt', `${name}: its table is of another pack`)
   }
   const path = localPacks.pathOf(row.sha256)
   return { table, path, bytes: files.open({ name, bytes: row.bytes, from: path }) }
-}
-
-async function readTable(sha256: Buffer, name: string, store: BlobStore): Promise<Uint8Array> {
-  const key = sidecarKey(sha256, 'tbl')
-  const info = await store.stat(key)
-  if (!info) throw new ProtocolError('corrupt', `${name}: its table is not in the store`)
-  const bytes = new Uint8Array(new SharedArrayBuffer(info.bytes))
-  const hash = createHash('sha256')
-  let at = 0
-  for await (const chunk of await store.open(key)) {
-    if (at + chunk.length > bytes.length) break
-    bytes.set(chunk, at)
-    hash.update(chunk)
-    at += chunk.length
-  }
-  if (at !== bytes.length || !hash.digest().equals(sha256)) throw new ProtocolError('corrupt', `${name}: its table does not read back`)
-  return bytes
 }

@@ -19,6 +19,8 @@ export interface SnapshotsOptions {
   readonly inline: InlinePacksOptions
   /** Tables and inline packs of all repositories, bytes. What is in use is kept even beyond it. */
   readonly tableBytes: number
+  /** What else counts as tables, bytes. */
+  readonly otherBytes?: () => number
 }
 
 /** All that is known of a repository at one moment of the database. */
@@ -139,12 +141,14 @@ export class Snapshots {
   }
 
   #shrink(): void {
-    if (this.#bytes <= this.#options.tableBytes) return
+    const { tableBytes, otherBytes = () => 0 } = this.#options
+    const room = tableBytes - otherBytes()
+    if (this.#bytes <= room) return
     for (const entry of this.#entries.values()) {
       if (entry.pins > 0) continue
       this.#entries.delete(entry.repoId)
       this.#replace(entry, undefined)
-      if (this.#bytes <= this.#options.tableBytes) return
+      if (this.#bytes <= room) return
     }
   }
 

@@ -23,6 +23,7 @@ import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { AnswerFiles } from '../packs/answer-files.js'
 import { createAnswers } from '../packs/answers.js'
+import { KeptBitmaps } from '../packs/bitmaps/kept-bitmaps.js'
 import { createAddSideFiles } from '../packs/collect/add-side-files.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
 import { createPurgePacks } from '../packs/collect/purge.js'
@@ -166,7 +167,12 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     metrics.addProcess()
     const work = createWorkMetrics(metrics.instruments)
     const workers = new PackWorkers({ size: config.workers })
-    const jobs = createPackJobs(workers, spool)
+    const bitmaps = new KeptBitmaps({
+      store,
+      maxBytes: config.tableBytes / 4,
+      onFailed: (repoId, error) => log({ repoId, err: error }, 'bitmaps left aside'),
+    })
+    const jobs = createPackJobs(workers, spool, bitmaps.load)
     const keeper = createKeeper({ db, store })
     const packs = work.watchPacks(
       createPacks({
@@ -179,6 +185,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         spool,
         ingestBytes: config.ingestBytes,
         tableBytes: config.tableBytes,
+        bitmaps,
         limits: { largeBlobBytes: config.maxBinaryBytes },
       }),
     )

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { sql } from '../../src/db/sql.js'
 import { packKey, sidecarKey, type SidecarKind } from '../../src/storage/keys.js'
 import { importHistory } from './histories.js'
-import { create, type Domain } from './domain.js'
-import { pushed } from './collections.js'
+import type { Domain } from './domain.js'
+import { Mirror } from './mirrored-repo.js'
 import { git } from './git.js'
 import type { RepoState } from '../../src/db/versions.js'
 
@@ -14,14 +14,7 @@ export async function pushHistory(domain: Domain, name: string, commits: number,
   await git(['init', '-q', '--bare', '.'], { cwd: bare })
   await importHistory(bare, commits)
   const repo = await domain.makeRepo(name)
-  const { stdout } = await git(['for-each-ref', '--format=%(refname) %(objectname)'], { cwd: bare })
-  const commands = stdout
-    .toString()
-    .trim()
-    .split('\n')
-    .map((line) => create(...(line.split(' ') as [string, string])))
-  const pack = await git(['pack-objects', '--all', '--stdout', '--delta-base-offset', '-q'], { cwd: bare, input: Buffer.alloc(0) })
-  await pushed(domain, repo, { commands, pack: pack.stdout })
+  await new Mirror(domain, repo, bare).push()
   return repo
 }
 

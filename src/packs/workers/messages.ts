@@ -3,6 +3,7 @@ import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
 import type { DeepenRequest, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
+import type { LoadedBitmaps } from '../bitmaps/open-bitmaps.js'
 import type { Classified, ClassifyRequest } from '../collect/classify.js'
 import type { SideFiles, SideFilesRequest } from '../collect/side-files.js'
 import type { Selection } from '../collect/selection.js'
@@ -14,7 +15,12 @@ import type { SpoolState } from '../spool.js'
 export type Job =
   | { readonly kind: 'index'; readonly spool: SpoolState; readonly limits: IndexLimits }
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
-  | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
+  | {
+      readonly kind: 'enumerate'
+      readonly snapshot: SnapshotMessage
+      readonly request: PackRequest
+      readonly bitmaps: LoadedBitmaps | undefined
+    }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
   | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }

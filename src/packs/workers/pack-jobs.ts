@@ -1,5 +1,7 @@
+import { mayUseBitmaps } from '../../../protocol/enumerate.js'
 import type { AnswerPack, Deepen, PackView, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
+import type { LoadBitmaps } from '../bitmaps/kept-bitmaps.js'
 import type { BeginCheck } from '../check-pack.js'
 import type { Classify } from '../collect/classify.js'
 import type { Covers } from '../collect/covers.js'
@@ -29,7 +31,12 @@ export interface PackJobs {
   readonly makeSideFiles: MakeSideFiles
 }
 
-export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomBytes'>): PackJobs {
+/** `loadBitmaps`: by default there are none. */
+export function createPackJobs(
+  workers: PackWorkers,
+  spool: Pick<Spool, 'roomBytes'>,
+  loadBitmaps: LoadBitmaps = () => Promise.resolve(undefined),
+): PackJobs {
   return {
     beginCheck(spooled, limits, { growing, ...options }) {
       const job = workers.open({ kind: 'index', spool: spooled.state({ growing }), limits }, options)
@@ -50,9 +57,10 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
         abandon: () => job.abandon(),
       }
     },
-    answer: (view, request, options) => {
+    async *answer(view, request, options) {
+      const bitmaps = mayUseBitmaps(request) ? await loadBitmaps(view as Snapshot) : undefined
       const { snapshot, fetch } = lent(view)
-      return workers.stream({ kind: 'enumerate', snapshot, request }, options, fetch)
+      yield* workers.stream({ kind: 'enumerate', snapshot, request, bitmaps }, options, fetch)
     },
     reaches: async (view, wants, haves, options) => {
       const { snapshot, fetch } = lent(view)

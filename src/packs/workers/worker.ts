@@ -8,6 +8,7 @@ import { repack } from '../../../protocol/pack/repack.js'
 import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackView, Progress, Slices, WorkOptions } from '../../../protocol/ports.js'
 import { reaches } from '../../../protocol/reachable.js'
+import { OpenBitmaps } from '../bitmaps/open-bitmaps.js'
 import { checkPack } from '../check-pack.js'
 import { classify } from '../collect/classify.js'
 import { covers } from '../collect/covers.js'
@@ -29,6 +30,7 @@ const progressMs = 100
 const cacheBytes = 16 * 1024 * 1024
 
 const files = new PackFiles({ cacheBytes })
+const bitmaps = new OpenBitmaps()
 
 // The main thread keeps its turn: on Linux this acts on this thread alone.
 if (process.platform === 'linux') {
@@ -65,7 +67,9 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
     if (job.kind === 'side-files') return { kind: 'side-files', files: await makeSideFiles(view, job.request, options) }
     if (job.kind === 'cover') return { kind: 'cover', covered: await covers(view, job.tips, job.marks, options) }
     const chunks =
-      job.kind === 'repack' ? repack(view, options, job.selection && takesOf(view, job.selection)) : answerPack(view, job.request, options)
+      job.kind === 'repack'
+        ? repack(view, options, job.selection && takesOf(view, job.selection))
+        : answerPack(view, job.request, options, bitmaps.open(view, job.bitmaps))
     await sendChunks(chunks, options.slices, port)
     return { kind: job.kind }
   } finally {
