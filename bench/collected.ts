@@ -61,7 +61,30 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
   ] as const)
     yield* compare(name, fetchBody([tip], [`have ${await rev(`main~${back}`)}`]), 0.5)
 
+  yield* afterPushes()
   yield* manyRefs()
+
+  /** A clone of what was collected and then pushed to ten times; once more before each round, since an answer that was made is kept. */
+  async function* afterPushes(): AsyncGenerator<Row> {
+    let [last, pushes] = [tip, 0]
+    const pushOne = async (): Promise<void> => {
+      last = await changeOneFile(source, last, `${(pushes += 1)}`)
+      await git(['push', '-q', hub.remote('admin/collected'), `${last}:refs/heads/main`], { cwd: source })
+      await git(['update-ref', 'refs/heads/main', last], { cwd: source })
+    }
+    for (let i = 1; i < 10; i++) await pushOne()
+    const [mine, plain, bitmapped]: [number[], number[], number[]] = [[], [], []]
+    for (let round = 0; round < rounds; round++) {
+      await pushOne()
+      const body = fetchBody([last])
+      mine.push((await hubCost(folder, hub, probeFile, 'admin/collected', body)).cpuSeconds)
+      plain.push((await gitCost(folder, source, body)).cpuSeconds)
+      bitmapped.push((await gitCost(folder, source, body, ['pack.useBitmaps=true'])).cpuSeconds)
+    }
+    const name = 'full clone after ten pushes'
+    yield atMost(`${name}: CPU`, median(mine) / median(plain), 0.2, `${secondsText(mine)}, peer ${secondsText(plain)}`)
+    yield atMost(`${name}, against git with its bitmap`, median(mine) / median(bitmapped), 1, `peer ${secondsText(bitmapped)}`)
+  }
 
   /** 50,000 branches: the list of them, and a push beside them. */
   async function* manyRefs(): AsyncGenerator<Row> {
@@ -104,6 +127,16 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
       return (await timed(() => git(['push', '-q', url, refspec], { cwd: small }))).seconds
     }
   }
+}
+
+/** A commit on `parent` that has one file more; its oid. */
+async function changeOneFile(bare: string, parent: string, name: string): Promise<string> {
+  const said = async (args: string[], input?: Buffer): Promise<string> =>
+    (await git(args, { cwd: bare, ...(input ? { input } : {}) })).stdout.toString().trim()
+  const blob = await said(['hash-object', '-w', '--stdin'], Buffer.from(`pushed ${name}\n`))
+  const tree = await said(['ls-tree', `${parent}^{tree}`])
+  const changed = await said(['mktree'], Buffer.from(`${tree}\n100644 blob ${blob}\tpushed-${name}\n`))
+  return said(['commit-tree', '-m', `push ${name}`, '-p', parent, changed])
 }
 
 /** Processor seconds of `git gc`, deltas reused, on a copy. */

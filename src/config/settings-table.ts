@@ -52,7 +52,7 @@ const settings = [
   },
   { name: 'CAIRN_SPOOL_BYTES', byDefault: 'half of what is free at start', says: 'room for them, of all pushes together' },
   { name: 'CAIRN_INGEST_BYTES', byDefault: '128MiB', says: 'memory for checking packs, of all pushes together' },
-  { name: 'CAIRN_TABLE_BYTES', byDefault: '256MiB', says: 'memory for object tables and small packs of all repositories' },
+  { name: 'CAIRN_TABLE_BYTES', byDefault: '256MiB', says: 'memory for object tables, small packs and bitmaps of all repositories' },
   { name: 'CAIRN_ANSWER_BYTES', byDefault: '64MiB', says: 'memory for answers that are kept' },
   {
     name: 'CAIRN_ANSWER_DISK_BYTES',

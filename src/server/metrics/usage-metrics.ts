@@ -27,7 +27,7 @@ export function addUsage({ gauge, gauges }: Instruments, { config, maxConnection
   room('spool', 'Disk for packs that are being checked', config.spoolBytes, () => spool.usedBytes)
   room('pack_cache', 'Disk for packs fetched from the store', config.cacheBytes, () => packCache?.usedBytes ?? 0)
   room('ingest', 'Memory for checking packs', config.ingestBytes, () => packs.usage().ingestBytes)
-  room('table', 'Memory for object tables and small packs', config.tableBytes, () => packs.usage().tableBytes)
+  room('table', 'Memory for object tables, small packs and bitmaps', config.tableBytes, () => packs.usage().tableBytes)
   room('answer', 'Memory for answers that are kept', config.answerBytes, () => answers.usage().bytes)
   room('answer_disk', 'Disk for answers that were made for clones', config.answerDiskBytes, () => answers.usage().fileBytes)
 
