@@ -13,6 +13,8 @@ export interface ObjectSet {
   readonly blobs: EntryList
   /** `objectBits` of every object. */
   readonly marks: EntryMarks
+  /** Packs of which everything is in the set, and whose order is good enough to go out as they stand, before all else. */
+  readonly whole?: readonly number[]
   /** The entry, of several with one name, that is marked if any is; -1: there is none. */
   find(oid: Uint8Array): Entry
 }

@@ -6,6 +6,7 @@ import type { ObjectSet } from '../object-set.js'
 import { oidBytes } from '../oid.js'
 import type { Entry, PackRequest, PackView, WorkOptions } from '../ports.js'
 import { objectTypes } from '../types.js'
+import { wholePacksOf } from '../whole-packs.js'
 import type { BitOrder } from './bit-order.js'
 import type { BitmapFile } from './bitmap-file.js'
 import { findReachable } from './find-reachable.js'
@@ -93,7 +94,8 @@ class Answer {
   finish(): ObjectSet {
     const { 1: commits, 2: trees, 3: blobs, 4: tags } = this.#lists
     const count = commits.length + trees.length + blobs.length + tags.length
-    return { count, commits, tags, trees, blobs, marks: this.#marks, find: (oid) => this.find(oid) }
+    const set = { count, commits, tags, trees, blobs, marks: this.#marks, find: (oid: Uint8Array) => this.find(oid) }
+    return { ...set, whole: wholePacksOf(this.#view, set) }
   }
 
   find(oid: Uint8Array): Entry {

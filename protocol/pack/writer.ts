@@ -6,9 +6,9 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import type { ObjectSet } from '../object-set.js'
 import { oidFromBytes } from '../oid.js'
-import { packOf, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
+import { entryAt, packOf, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
 import { objectTypes } from '../types.js'
-import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
+import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, packHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
 import { ReadWindow, windowBytes } from './read-window.js'
@@ -51,6 +51,8 @@ class PackWriter {
   readonly #reader: ObjectReader
   /** By pack and rank: where an object stands in the output; 0: nowhere yet. */
   readonly #positions: (Float64Array | undefined)[]
+  /** By pack that was written as it stands: how much further on its entries stand in the output. */
+  readonly #shifts: (number | undefined)[] = []
   /** The same for how many deltas it stands on; counted only when they are limited. */
   readonly #depths: (Uint16Array | undefined)[]
   readonly #oid = Buffer.alloc(20)
@@ -68,7 +70,9 @@ class PackWriter {
   }
 
   async *write(): AsyncGenerator<Uint8Array> {
-    const { commits, tags, trees, blobs } = this.#objects
+    const { commits, tags, trees, blobs, whole = [] } = this.#objects
+    const { ofsDelta, maxChain } = this.#form
+    if (ofsDelta && maxChain === undefined) for (const pack of whole) yield* this.#copyPack(pack)
     for (const list of [commits, tags, trees, blobs]) yield* this.#writeAll(list)
     yield this.#output.take()
     yield this.#output.trailer()
@@ -83,6 +87,24 @@ class PackWriter {
       this.#chainOf(entry, chain)
       for (let next = chain.pop(); next !== undefined; next = chain.pop()) yield* this.#writeEntry(next)
       const pause = slices.pause()
+      if (pause) await pause
+    }
+  }
+
+  /** All entries of a pack as they stand: a base keeps its distance. */
+  async *#copyPack(pack: number): AsyncGenerator<Uint8Array> {
+    const output = this.#output
+    const end = this.#view.endOf(entryAt(pack, this.#view.objectsIn(pack) - 1))
+    this.#shifts[pack] = output.position - packHeaderBytes
+    for (let from = packHeaderBytes; from < end; ) {
+      const bytes = await this.#view.read(pack, from, Math.min(end, from + windowBytes))
+      if (bytes.length === 0) throw this.#corrupt(entryAt(pack, this.#view.objectsIn(pack) - 1), 'is cut off')
+      from += bytes.length
+      for (let done = 0; done < bytes.length; ) {
+        if (!output.hasRoom(1)) yield output.take()
+        done += output.writeSome(bytes, done)
+      }
+      const pause = this.#options.slices.pause()
       if (pause) await pause
     }
   }
@@ -217,7 +239,9 @@ class PackWriter {
   }
 
   #positionOf(entry: Entry): number {
-    return this.#positions[packOf(entry)]?.[entry >>> 0] ?? 0
+    const pack = packOf(entry)
+    const shift = this.#shifts[pack]
+    return shift === undefined ? (this.#positions[pack]?.[entry >>> 0] ?? 0) : shift + this.#view.offsetOf(entry)
   }
 
   /** Valid until the next call. */
