@@ -68,8 +68,12 @@ const strayPage = 1_000
  */
 export async function moveStore(options: MoveOptions): Promise<Moved | 'was moved before'> {
   const [session, there] = await openSessions(options)
+  const signal = AbortSignal.any([options.signal, session.lost, there.lost])
   try {
-    return await moveBetween({ ...options, signal: AbortSignal.any([options.signal, session.lost, there.lost]) }, session, there)
+    return await moveBetween({ ...options, signal }, session, there)
+  } catch (error) {
+    signal.throwIfAborted() // why it was stopped says more than where
+    throw error
   } finally {
     await there.close()
     await session.close()
