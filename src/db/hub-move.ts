@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { named, sql } from './sql.js'
 
 /*
  * `hub_move` and `moved_blob`: whether the data of this database is on its way, and the session locks that go with it. See docs/moving.md.
@@ -15,9 +15,11 @@ export interface MoveRow {
   readonly at: Date
 }
 
+const columns = sql`state, other_store AS "otherStore", other_place AS "otherPlace", at`
+
 /** Undefined: the data is here, and the hub's. */
 export async function findMove(db: Queryable): Promise<MoveRow | undefined> {
-  const [row] = await db.query<MoveRow>(sql`SELECT state, other_store AS "otherStore", other_place AS "otherPlace", at FROM hub_move`)
+  const [row] = await db.query<MoveRow>(sql`SELECT ${columns} FROM hub_move`)
   return row
 }
 
@@ -46,11 +48,20 @@ export async function takeSwitchLock(session: Queryable): Promise<void> {
   await session.query(sql`SELECT pg_advisory_lock(${switchLock})`)
 }
 
-/** Whether changes may be made: they may not while the switch is under way, nor once it is done. */
+/**
+ * Whether changes may be made: they may not while the switch is under way, nor once it is done. Who asks between the two may be told that they
+ * may; the seal refuses them all the same.
+ */
 export async function readSwitch(db: Queryable): Promise<{ readonly switching: boolean; readonly move: MoveRow | undefined }> {
-  const [row] = await db.query<{ free: boolean }>(sql`SELECT pg_try_advisory_xact_lock_shared(${switchLock}) AS free`)
-  // In a second statement: the lock is let go of after the row is written, so who finds it free sees the row.
-  return { switching: !row!.free, move: await findMove(db) }
+  const [row] = await db.query<MoveRow & { readonly free: boolean; readonly state: MoveRow['state'] | null }>(
+    named(
+      'read-switch',
+      sql`
+    SELECT pg_try_advisory_xact_lock_shared(${switchLock}) AS free, ${columns} FROM (SELECT) AS always LEFT JOIN hub_move ON true`,
+    ),
+  )
+  const { free, ...move } = row!
+  return { switching: !free, move: move.state === null ? undefined : move }
 }
 
 export interface MovedBlob {

@@ -21,10 +21,12 @@ import {
 import { replicasMissing, startReplicas } from '../support/replicas.js'
 import { findMinio } from '../support/tools/minio.js'
 import { startPostgres } from '../support/tools/postgres-server.js'
+import { findPostgres } from '../support/tools/postgres-versions.js'
 
 const minio = await findMinio()
-const skip = minio.found.missing
-const [postgres, s3] = skip ? [] : await Promise.all([startPostgres(t), minio.found.tool!.start(t)])
+const [oldest, tooOld] = [await findPostgres(15), await findPostgres(14)]
+const skip = minio.found.missing || oldest.missing
+const [postgres, s3] = skip ? [] : await Promise.all([startPostgres(t, { nativeDirectory: oldest.tool! }), minio.found.tool!.start(t)])
 const place = (t: Test): Promise<OutsidePlace> => outsidePlace(t, postgres!, s3!)
 
 interface Old {
@@ -228,6 +230,14 @@ t.test('places that do not go together are refused, and stay as they are', { ski
   await hub.stop()
   t.match(await refused(two.settings, from), /is a place that data was moved away from, to the database place_/)
   t.notOk((await readdir(folder)).includes('nobody'))
+})
+
+t.test('a PostgreSQL that is too old is refused, and which of the two it is', { skip: skip || tooOld.missing }, async (t) => {
+  const old = await startPostgres(t, { nativeDirectory: tooOld.tool! })
+  const { from } = await begin(t)
+  const move = await startMove(t, from, { ...(await place(t)).settings, DATABASE_URL: old.url() })
+  t.equal(await move.ended, 1)
+  t.equal(move.output(), 'cairn: the target: the database is PostgreSQL 14.23, and this release needs 15 or newer: see DATABASE_URL\n')
 })
 
 const noReplicas = await replicasMissing()

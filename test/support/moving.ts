@@ -25,14 +25,15 @@ export interface OutsidePlace {
 
 export const outsideToken = `hf_${'o'.repeat(34)}`
 
-/** A database of its own in the server, and a bucket. */
+/** A database of its own in the server, of somebody who owns it and may do nothing else, and a bucket. */
 export async function outsidePlace(t: Teardown, postgres: PostgresServer, s3: S3Server): Promise<OutsidePlace> {
   const name = `place_${randomBytes(4).toString('hex')}`
   const admin = openDatabase({ connection: parseDatabaseUrl(postgres.url()), maxConnections: 1, statementTimeoutMs: 30_000 })
-  await admin.execute({ text: `CREATE DATABASE ${name}`, values: [] })
+  await admin.execute({ text: `CREATE ROLE ${name} LOGIN PASSWORD '${postgres.password}'`, values: [] })
+  await admin.execute({ text: `CREATE DATABASE ${name} OWNER ${name}`, values: [] })
   await admin.close()
   const account = s3.account(await s3.makeBucket())
-  const url = postgres.url({ database: name })
+  const url = postgres.url({ database: name }).replace('//owner:', `//${name}:`)
   const db = openDatabase({ connection: parseDatabaseUrl(url), maxConnections: 2, statementTimeoutMs: 30_000 })
   t.teardown(() => db.close())
   return {
