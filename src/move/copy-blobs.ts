@@ -55,34 +55,37 @@ export async function copyBlobs({ source, target, progress, lookInStore, signal 
   const bad: BadBlob[] = []
   let blobs = 0
   let bytes = 0
-  for (let after = ''; ; ) {
-    signal.throwIfAborted()
-    const rows = await listStoredBlobs(source.db, { after, limit: pageRows })
-    const missing = await missingOf(target, rows, presence)
-    const missingBytes = bytesOf(missing)
-    progress.done(rows.length - missing.length, bytesOf(rows) - missingBytes)
-    await expectBlobs(target.db, missing)
-    for (let at = 0; at < missing.length; at += groupBlobs) {
-      const group = missing.slice(at, at + groupBlobs)
-      const verified: string[] = []
-      try {
-        await eachOf(group, copiesAtOnce, async (row) => {
-          const why = await copyOne({ source, target, progress, signal }, row)
-          progress.done(1, row.bytes)
-          if (why === undefined) {
-            verified.push(row.key)
-            blobs += 1
-            bytes += row.bytes
-          } else if (await isBlobLinked(source.db, row.key)) bad.push({ key: row.key, why })
-        })
-      } finally {
-        if (verified.length > 0) await setBlobsVerified(target.db, verified)
+  try {
+    for (let after = ''; ; ) {
+      signal.throwIfAborted()
+      const rows = await listStoredBlobs(source.db, { after, limit: pageRows })
+      const missing = await missingOf(target, rows, presence)
+      const missingBytes = bytesOf(missing)
+      progress.done(rows.length - missing.length, bytesOf(rows) - missingBytes)
+      await expectBlobs(target.db, missing)
+      for (let at = 0; at < missing.length; at += groupBlobs) {
+        const group = missing.slice(at, at + groupBlobs)
+        const verified: string[] = []
+        try {
+          await eachOf(group, copiesAtOnce, async (row) => {
+            const why = await copyOne({ source, target, progress, signal }, row)
+            progress.done(1, row.bytes)
+            if (why === undefined) {
+              verified.push(row.key)
+              blobs += 1
+              bytes += row.bytes
+            } else if (await isBlobLinked(source.db, row.key)) bad.push({ key: row.key, why })
+          })
+        } finally {
+          if (verified.length > 0) await setBlobsVerified(target.db, verified)
+        }
       }
+      if (rows.length < pageRows) break
+      after = rows.at(-1)!.key
     }
-    if (rows.length < pageRows) break
-    after = rows.at(-1)!.key
+  } finally {
+    await presence?.end()
   }
-  await presence?.end()
   return { blobs, bytes, bad }
 }
 
@@ -131,9 +134,16 @@ async function copyOne(
     await target.store.put(key, read(), { bytes: size, sha256: Buffer.from(oid, 'hex'), signal })
     return undefined
   } catch (error) {
-    if (fault instanceof HubError && (fault.code === 'corrupt' || fault.code === 'invalid')) return fault.message
-    throw error
+    const why = whyBad(fault)
+    if (why === undefined) throw error
+    return why
   }
+}
+
+/** Of what reading the source came to: that the bytes are not those they should be, or that the disk cannot read them. */
+function whyBad(fault: unknown): string | undefined {
+  if (fault instanceof HubError) return fault.code === 'corrupt' || fault.code === 'invalid' ? fault.message : undefined
+  return (fault as NodeJS.ErrnoException | undefined)?.code === 'EIO' ? 'the disk cannot read it (EIO)' : undefined
 }
 
 interface Presence {

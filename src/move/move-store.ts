@@ -43,16 +43,14 @@ export interface MoveOptions {
 
 export interface Moved {
   readonly rows: number
-  /** Copied while nothing could be changed. */
-  readonly lastBlobs: number
   /** How long nothing could be changed, milliseconds. */
   readonly readOnlyMs: number
 }
 
 /** What the server ends when the process that moves is not heard of: so long may a dead machine keep a hub from being changed. */
 const silenceMs = 30_000
-/** Copies while the hub is at work are repeated until one finds so little, or so often. */
-const littleBlobs = 20
+/** Copies while the hub is at work are repeated until one finds no more than this, or so often. */
+const little = { blobs: 20, bytes: 256 * 2 ** 20 }
 const maxPasses = 10
 const shownBad = 20
 const strayPage = 1_000
@@ -158,9 +156,10 @@ async function isMoved({ source, target }: MoveOptions): Promise<boolean> {
 /** While the hub is at work: until there is little left. Comes back with what cannot be had, and need not be. */
 async function copyAhead(options: MoveOptions): Promise<readonly BadBlob[]> {
   for (let pass = 1; ; pass++) {
-    const { blobs, bad } = await copyPass(options, pass === 1)
+    const { blobs, bytes, bad } = await copyPass(options, pass === 1)
+    const more = blobs > little.blobs || bytes > little.bytes
     // What was bad may be on its way out: it is looked at twice.
-    if ((blobs > littleBlobs || (bad.length > 0 && pass === 1)) && pass < maxPasses) continue
+    if ((more || (bad.length > 0 && pass === 1)) && pass < maxPasses) continue
     judge(options, bad, [])
     return bad
   }
@@ -218,7 +217,7 @@ async function switchOver(options: MoveOptions, { tables, accepted, session, the
   await insertMove(session, { state: 'moved', otherStore: storeId, otherPlace: target.place })
   await sealTables(session, tables)
   await session.execute(sql`COMMIT`)
-  return { rows, lastBlobs: last.blobs, readOnlyMs: Math.round(performance.now() - began) }
+  return { rows, readOnlyMs: Math.round(performance.now() - began) }
 }
 
 /** @throws HubError `corrupt` when a row came over whose bytes did not */

@@ -25,8 +25,8 @@ export function startProgress({ blobs, bytes, say, everyMs = 5_000 }: ProgressOp
     const seconds = (performance.now() - started) / 1000
     const rate = copied / Math.max(seconds, 0.001)
     const left = Math.max(0, bytes - doneBytes)
-    const end = copied === 0 || left === 0 ? '' : `, ${timeText(left / rate)} left`
-    return `${doneBlobs.toLocaleString('en')} of ${blobs.toLocaleString('en')} objects, ${bytesText(doneBytes)} of ${bytesText(bytes)}, ${bytesText(rate)}/s${end}`
+    const speed = copied === 0 ? '' : `, ${bytesText(rate)}/s${left === 0 ? '' : `, ${timeText(left / rate)} left`}`
+    return `${countText(doneBlobs)} of ${countText(blobs)} objects, ${bytesText(doneBytes)} of ${bytesText(bytes)}${speed}`
   }
   const timer = setInterval(() => say(line()), everyMs)
   return {
@@ -43,6 +43,8 @@ export function startProgress({ blobs, bytes, say, everyMs = 5_000 }: ProgressOp
     },
   }
 }
+
+const countText = (n: number): string => n.toLocaleString('en')
 
 const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const
 
