@@ -20,6 +20,13 @@ const ownTables = ['schema_migrations', 'hub_store', 'hub_move', 'moved_blob']
 const raw = (text: string): Sql => ({ text, values: [] })
 const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
 
+/** Of all tables there are, whoever made them. */
+export async function listTableNames(db: Queryable): Promise<string[]> {
+  const rows = await db.query<{ name: string }>(sql`
+    SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') ORDER BY relname`)
+  return rows.map(({ name }) => name)
+}
+
 /** All tables of the hub's data, each after those that its rows refer to. */
 export async function listHubTables(db: Queryable): Promise<HubTable[]> {
   const tables = await db.query<HubTable>(sql`

@@ -14,7 +14,6 @@ import {
 } from '../db/hub-move.js'
 import { findHubStore } from '../db/hub-store.js'
 import { compareTables, listHubTables, sealTables, unsealTables, type HubTable } from '../db/hub-tables.js'
-import { identifyDatabase } from '../db/check-server.js'
 import { sql } from '../db/sql.js'
 import { countStoredBlobs } from '../db/stored-blobs.js'
 import { HubError } from '../errors.js'
@@ -118,15 +117,6 @@ interface Checked {
 /** @throws HubError `config` when the two do not go together; `corrupt` when the source's secret is not the one its keys are sealed with */
 async function checkSides({ source, target, say }: MoveOptions, session: CopySession): Promise<Checked> {
   if (!(await tryMoverLock(session, 'session'))) throw moverIsThere()
-  const [here, there] = [await identifyDatabase(source.db), await identifyDatabase(target.db)]
-  if (here.database === there.database)
-    throw new HubError('config', 'source and target have the same database: both change places, database and store')
-  if (here.encoding !== there.encoding) {
-    throw new HubError(
-      'config',
-      `the target's database has the encoding ${there.encoding}, and the source's ${here.encoding}: make one with ENCODING '${here.encoding}'`,
-    )
-  }
   const storeId = (await findHubStore(source.db))?.storeId
   const ids = [await readStoreId(source.store), await readStoreId(target.store)]
   if (storeId === undefined || storeId !== ids[0]) {

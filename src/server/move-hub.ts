@@ -19,7 +19,7 @@ export async function moveHub({ source, target, acceptLost, say, log, signal }: 
   checkApart(source, target)
   const from = await named('the source', openSource(source, log))
   try {
-    const to = await named('the target', openTarget(target, log, source, from.side.secretKey))
+    const to = await named('the target', openTarget(target, log, { config: source, side: from.side }))
     let claim: StoreClaim | undefined
     const lost = new AbortController()
     try {

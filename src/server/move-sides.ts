@@ -7,6 +7,7 @@ import { findHubStore } from '../db/hub-store.js'
 import { checkMigrated, migrate } from '../db/migrate.js'
 import type { ConnectionOptions } from '../db/pool.js'
 import { HubError } from '../errors.js'
+import { checkUnused } from '../move/claim-target.js'
 import type { Side, TargetSide } from '../move/side.js'
 import { createClosers, type Closers } from './closers.js'
 import { ensureSecretFiles } from './secrets.js'
@@ -68,10 +69,11 @@ function takeOrFindRunning({ dataDirectory }: Config, push: Closers['push']): Co
 }
 
 /**
- * The place where the data is to be, its database migrated; nobody else is there. `sourceSecrets` are the source's, for a place that keeps its own
- * in files and was told none.
+ * The place where the data is to be, its database migrated; nobody else is there. What it keeps in files and was told nothing of it gets from the
+ * source.
+ * @throws HubError `config` when somebody uses it
  */
-export async function openTarget(config: Config, log: Log, sourceConfig: Config, secretKey: string): Promise<Opened<TargetSide>> {
+export async function openTarget(config: Config, log: Log, source: { readonly config: Config; readonly side: Side }): Promise<Opened<TargetSide>> {
   const { push, close } = createClosers()
   try {
     if (usesDirectory(config)) {
@@ -80,19 +82,21 @@ export async function openTarget(config: Config, log: Log, sourceConfig: Config,
     }
     const { db, directConnection, close: closeDatabase } = await openDatabaseOf(config, log)
     push(closeDatabase)
-    await migrate(db)
     const hubStore = await openStore(config)
     push(() => hubStore.close())
+    const described = describe(config, hubStore)
+    await checkUnused(source.side, { db, ...described })
+    await migrate(db)
     await hubStore.sweep()
     const secrets = {
-      adminToken: config.adminToken ?? sourceConfig.adminToken ?? (await readSecret(sourceConfig, 'admin-token')),
-      secretKey: config.secretKey ?? secretKey,
+      adminToken: config.adminToken ?? source.config.adminToken ?? (await readSecret(source.config, 'admin-token')),
+      secretKey: config.secretKey ?? source.side.secretKey,
     }
     const side: TargetSide = {
       db,
       directConnection,
       secretKey: secrets.secretKey,
-      ...describe(config, hubStore),
+      ...described,
       keepSecrets: async () => (config.database === undefined ? ensureSecretFiles(config.dataDirectory, secrets) : undefined),
     }
     return { side, close }

@@ -188,7 +188,7 @@ t.test('places that do not go together are refused, and stay as they are', { ski
 
   t.match(
     await refused(from, two.settings),
-    /the target, the database place_\w+ at .*, is not empty: its database has rows \(in \w+\)\. Data moves into an empty database and an empty store\n/,
+    /the target: the database place_\w+ at .* is not empty: a hub uses its database\. Data moves into an empty database and an empty store\n/,
   )
   t.match(await refused(from, { ...one.settings, ...bucketOf(two.settings) }), /is not empty: the bucket .* holds store-id\./)
   t.match(
@@ -227,8 +227,15 @@ t.test('places that do not go together are refused, and stay as they are', { ski
   const move = await startMove(t, from, one.settings)
   t.equal(await move.ended, 0, move.output())
   t.match(await refused(two.settings, one.settings), /is not empty/)
+  await two.db.execute({ text: 'DROP TABLE hub_move, moved_blob', values: [] })
+  await two.db.execute(sql`DELETE FROM schema_migrations WHERE name = '0011-moving'`)
+  t.match(await refused(one.settings, two.settings), /is not empty: a hub uses its database/)
+  t.same(await two.db.query(sql`SELECT FROM schema_migrations WHERE name = '0011-moving'`), [], 'of another release, it is left as it is')
+  const three = await place(t)
+  await three.db.execute({ text: 'CREATE TABLE orders (id int)', values: [] })
+  t.match(await refused(one.settings, three.settings), /is not empty: its database has a table orders\./)
   await hub.stop()
-  t.match(await refused(two.settings, from), /is a place that data was moved away from, to the database place_/)
+  t.match(await refused(one.settings, from), /is a place that data was moved away from, to the database place_/)
   t.notOk((await readdir(folder)).includes('nobody'))
 })
 
