@@ -109,6 +109,31 @@ t.test('killed when the source is sealed, and the target does not know: run agai
   t.match(once.output(), 'the data was moved there before: nothing to do')
 })
 
+t.test(
+  'a command that freezes in the switch loses it: the hub goes on, and the command ends when it wakes',
+  { skip, timeout: 120_000 },
+  async (t) => {
+    const { hub, from } = await begin(t)
+    const { settings, db: targetDb } = await place(t)
+    const move = await startMove(t, from, settings)
+    t.ok(await becomes(async () => (await count(targetDb, 'hub_move').catch(() => 0)) === 1, 60_000), move.output())
+    const release = await holdLock(t, targetDb, 'namespaces', 'ACCESS SHARE')
+    t.ok(await becomes(() => move.output().includes('copying the tables'), 60_000), move.output())
+    t.equal(await makeUser(hub, 'early'), 503)
+    move.child.kill('SIGSTOP')
+    t.ok(await becomes(async () => (await makeUser(hub, 'late')) === 200, 45_000), 'the server ended what it had not heard of for 30 s')
+    await release()
+    move.child.kill('SIGCONT')
+    t.equal(await move.ended, 1)
+    t.match(move.output(), /cairn: the database cannot be reached \(the embedded database of the source\): /)
+    t.equal(await makeUser(hub, 'later'), 200)
+    const again = await startMove(t, from, settings)
+    t.equal(await again.ended, 0, again.output())
+    const moved = await startHub(t, { env: settings })
+    t.same([await makeUser(moved, 'late'), await makeUser(moved, 'later'), await makeUser(moved, 'early')], [409, 409, 200])
+  },
+)
+
 t.test('lost and damaged bytes are named, and the hub stays where it is unless they are accepted', { skip, timeout: 120_000 }, async (t) => {
   const { hub, from, objects } = await begin(t)
   const { settings } = await place(t)

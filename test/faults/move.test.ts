@@ -6,7 +6,7 @@ import { sql } from '../../src/db/sql.js'
 import { becomes } from '../support/becomes.js'
 import { git } from '../support/git.js'
 import { startHub, type Hub } from '../support/hub.js'
-import { downloadLarge, holdLock, outsidePlace, outsideToken, startMove, temporaryFolder, uploadLarge } from '../support/moving.js'
+import { askBatch, downloadLarge, holdLock, outsidePlace, outsideToken, startMove, temporaryFolder, uploadLarge } from '../support/moving.js'
 import { findMinio } from '../support/tools/minio.js'
 import { startPostgres } from '../support/tools/postgres-server.js'
 
@@ -73,6 +73,8 @@ t.test('a hub moves out while clients push, is killed on the way, and moves back
     t.equal(status, 200)
     large.set(oid, content)
   }
+  const [[someOid, someContent]] = [...large] as [[string, Buffer]]
+  const link = (await askBatch({ url: old.url, token: bob }, 'admin/busy', 'download', someOid, someContent.length)).object.actions!['download']!.href
   const work = keepWorking(old, clone, 'admin/busy')
   t.ok(await becomes(() => work.acknowledged !== ''))
 
@@ -139,6 +141,9 @@ t.test('a hub moves out while clients push, is killed on the way, and moves back
     for (const [oid, content] of [...large, ...work.objects]) {
       if (!(await downloadLarge(hub, 'admin/busy', oid, content.length)).equals(content)) t.fail(`${oid} is another`)
     }
+    const linked = await fetch(link.replace(old.url, hub.url))
+    t.equal(linked.status, 200, 'a link that was given out before the move')
+    t.ok(Buffer.from(await linked.arrayBuffer()).equals(someContent))
     t.match((await hub.api('GET', '/api/whoami-v2', undefined, bob)).body, { name: 'bob' })
     t.equal((await hub.api('GET', '/api/models/bob/secret', undefined, bob)).status, 200)
     t.equal((await hub.api('GET', '/api/models/bob/secret', undefined, '')).status, 401)
