@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { expectBlobs, listStrayBlobs, listVerifiedBlobs, setBlobsVerified } from '../../../src/db/hub-move.js'
 import type { Database } from '../../../src/db/pool.js'
 import { sql } from '../../../src/db/sql.js'
+import { HubError } from '../../../src/errors.js'
 import { copyBlobs } from '../../../src/move/copy-blobs.js'
 import type { Progress } from '../../../src/move/progress.js'
 import type { BlobKey } from '../../../src/storage/blob-store.js'
@@ -121,4 +122,22 @@ t.test('a target that fails ends the run, and what was done before counts', asyn
   const { blobs, bad } = await copy(two)
   t.same(bad, [])
   t.ok(blobs >= 60 && blobs <= 70, `${blobs} were left`)
+})
+
+t.test('what the disk of the source cannot read is named; a source out of reach ends the run', async (t) => {
+  const two = await places(t)
+  const key = lfsKey(sha256('here'))
+  await add(two, key, { bytes: 4, stored: 'here' })
+  await need(two, key)
+  const failing = (fault: Error) => ({ ...two, source: { ...two.source, store: { ...two.source.store, open: () => Promise.reject(fault) } } })
+  t.same(await copy(failing(Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' }))), {
+    blobs: 0,
+    bytes: 0,
+    bad: [{ key, why: 'the disk cannot read it (EIO)' }],
+  })
+  await t.rejects(copy(failing(new HubError('unavailable', 'the store cannot be reached'))), {
+    code: 'unavailable',
+    message: 'the store cannot be reached',
+  })
+  t.match(await copy(two), { blobs: 1, bad: [] })
 })
