@@ -56,6 +56,11 @@ export function parseBlobKey(text: string): BlobKey {
   return text
 }
 
+/** The SHA-256 that a pack, a sidecar or a large object is named by, in hex; undefined: its key says nothing of its bytes. */
+export function sha256OfKey(key: BlobKey): string | undefined {
+  return /^(?:packs|side|lfs)\/.*\/([0-9a-f]{64})(?:\.|$)/.exec(key)?.[1]
+}
+
 function hexOf(sha256: Uint8Array): string {
   if (sha256.length !== 32) throw new HubError('invalid', `a SHA-256 has 32 bytes, not ${sha256.length}`)
   return Buffer.from(sha256.buffer, sha256.byteOffset, sha256.length).toString('hex')
