@@ -1,6 +1,7 @@
 import { HubError } from '../errors.js'
 import { parseWords, UsageError, type Command, type Terminal } from './command.js'
 import { doctorCommand } from './doctor.js'
+import { fsckCommand } from './fsck.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
 import { migrateStoreCommand } from './migrate-store.js'
@@ -23,6 +24,7 @@ const commands: readonly Command[] = [
   userCreate,
   tokenCreate,
   gcCommand,
+  fsckCommand,
   doctorCommand,
 ]
 

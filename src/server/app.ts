@@ -5,6 +5,7 @@ import type { Namespace } from '../db/namespaces.js'
 import type { Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import { gitHttp } from '../git-http/plugin.js'
+import type { CheckHub } from '../hub-api/admin/fsck.js'
 import type { CollectGarbage } from '../hub-api/admin/gc.js'
 import type { Accounts } from '../hub-api/admin/users.js'
 import { sendHubError } from '../hub-api/errors.js'
@@ -38,6 +39,8 @@ export interface AppServices {
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
   /** Undefined: nothing is collected. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: nothing is checked. */
+  readonly checkHub?: CheckHub | undefined
   /** Undefined: nothing is purged. */
   readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: no git-lfs. */
@@ -131,6 +134,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
       accounts: services.accounts,
       largeFiles: services.largeFiles,
       collectGarbage: services.collectGarbage,
+      checkHub: services.checkHub,
       purgeRepo: services.purgeRepo,
     }),
   )

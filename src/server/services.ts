@@ -36,6 +36,7 @@ import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
 import { createClosers } from './closers.js'
 import { openGround, type Log } from './ground.js'
+import { createFsck } from './fsck.js'
 import { watchLargeFiles } from './metrics/large-file-metrics.js'
 import { createMetrics } from './metrics/metrics.js'
 import { addUsage } from './metrics/usage-metrics.js'
@@ -200,6 +201,20 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
+      checkHub: createFsck({
+        db,
+        store,
+        keeper,
+        versions,
+        packs,
+        localPacks: packFiles.localPacks,
+        classify: jobs.classify,
+        collectPacks,
+        slices,
+        visibilityClass,
+        blobs: chores,
+        log,
+      }),
       purgeRepo: createPurgeRepo({
         db,
         purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),

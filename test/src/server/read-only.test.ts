@@ -90,6 +90,8 @@ t.test('while it is moved a hub says so to everybody who wants to change somethi
       ['POST', '/api/repos/create', { name: 'other' }],
       ['DELETE', '/api/repos/delete', { name: 'm', organization: 'admin' }],
       ['POST', '/api/cairn/gc', {}],
+      ['POST', '/api/cairn/fsck', { repair: true }],
+      ['POST', '/api/cairn/fsck', { removeOrphans: true }],
     ] as const) {
       const answer = await hub.api(method, path, body)
       t.match(answer, { status: 503, body: { error: says } }, path)
@@ -119,6 +121,7 @@ t.test('reading goes on, and so does changing when the move is given up', async 
   await git(['clone', '-q', remote, join(folder, 'clone')])
   t.ok((await downloadLarge(hub, 'admin/m', oid, content.length)).equals(content))
   for (const path of ['/api/models/admin/m', '/api/whoami-v2', '/sign-in', '/readyz']) t.equal((await hub.api('GET', path)).status, 200, path)
+  t.equal((await hub.api('POST', '/api/cairn/fsck', { bytes: true })).status, 200)
   t.equal((await hub.api('POST', '/api/cairn/users', { name: 'bob' })).status, 503)
   await lock.close()
   t.ok(await becomes(() => hub.services.readOnly?.() === undefined, 10_000))
