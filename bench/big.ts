@@ -9,6 +9,7 @@ import { makeBigRepo } from './make-big-repo.js'
 import { readProbe } from './probed.js'
 import { atMost, type Bench, type Row } from './stage.js'
 import { median, pairText, timed } from './timing.js'
+import { fetchBody, gitCost } from './upload-pack.js'
 
 const run = promisify(execFile)
 const commits = 30_000
@@ -63,7 +64,7 @@ export async function* bigBench({ folder, hub, peer, probeFile }: Bench): AsyncG
     await readProbe(hub, probeFile)
     await cloneAway(join(folder, 'clone'), hub.remote('admin/pushed0'))
     cloneOurs.push((await readProbe(hub, probeFile)).cpuSeconds)
-    cloneTheirs.push(await uploadPackSeconds(source, tip))
+    cloneTheirs.push((await gitCost(folder, source, fetchBody([tip]))).cpuSeconds)
   }
   cloneOurs.shift()
   cloneTheirs.shift()
@@ -136,14 +137,4 @@ async function indexPack(cwd: string, pack: string): Promise<void> {
 async function cloneAway(to: string, from: string): Promise<void> {
   await git(['clone', '-q', '--bare', from, to])
   await rm(to, { recursive: true })
-}
-
-/** Processor seconds of C git's server for a whole clone. */
-async function uploadPackSeconds(source: string, tip: string): Promise<number> {
-  const pkt = (line: string): string => (line.length + 4).toString(16).padStart(4, '0') + line
-  const request = `${pkt('command=fetch')}${pkt('object-format=sha1')}0001${pkt('ofs-delta\n')}${pkt('no-progress\n')}${pkt(`want ${tip}\n`)}${pkt('done\n')}0000`
-  const script = `printf '%s' "$1" | GIT_PROTOCOL=version=2 git -c pack.useBitmaps=false upload-pack --stateless-rpc "$2" > /dev/null`
-  const { stderr } = await run('bash', ['-c', `TIMEFORMAT='%U %S'; time { ${script}; }`, 'bash', request, source], { env: gitEnvironment() })
-  const [user, system] = stderr.trim().split('\n').at(-1)!.split(' ').map(Number)
-  return user! + system!
 }

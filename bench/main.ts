@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bigBench } from './big.js'
+import { collectedBench } from './collected.js'
 import { headResolveBench } from './head-resolve.js'
 import { largeBench } from './large.js'
 import { outsideBench } from './outside.js'
@@ -24,6 +25,7 @@ try {
     small: smallBench,
     head: headResolveBench,
     big: bigBench,
+    collected: collectedBench,
     large: largeBench,
     outside: outsideBench,
   })) {

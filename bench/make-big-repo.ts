@@ -7,21 +7,22 @@ const filesEach = 12
 
 /**
  * A history as a busy project has it, as a bare repository: 480 source files of 5 to 25 KB in deep folders, a few lines of one of them changed
- * in every commit, a merge in every ten. About six objects a commit. The same bytes every time; packed by git as it packs by itself.
+ * in every commit, a merge in every ten. About six objects a commit; with a payload two more, one of them so many bytes that do not compress
+ * well. The same bytes every time; packed by git as it packs by itself.
  */
-export async function makeBigRepo(bare: string, commits: number): Promise<void> {
+export async function makeBigRepo(bare: string, commits: number, payloadBytes = 0): Promise<void> {
   await git(['init', '-q', '--bare', bare])
   const child = spawn('git', ['fast-import', '--quiet', '--done'], { cwd: bare, env: gitEnvironment(), stdio: ['pipe', 'ignore', 'inherit'] })
   const exited = once(child, 'exit')
-  for (const part of history(commits)) if (!child.stdin.write(part)) await once(child.stdin, 'drain')
+  for (const part of history(commits, payloadBytes)) if (!child.stdin.write(part)) await once(child.stdin, 'drain')
   child.stdin.end()
   const [code] = await exited
   if (code !== 0) throw new Error(`git fast-import ended with ${code}`)
   await git(['symbolic-ref', 'HEAD', 'refs/heads/main'], { cwd: bare })
-  await git(['repack', '-q', '-a', '-d', '-f'], { cwd: bare })
+  await git(['repack', '-q', '-a', '-d', ...(payloadBytes === 0 ? ['-f'] : [])], { cwd: bare })
 }
 
-function* history(commits: number): Generator<string> {
+function* history(commits: number, payloadBytes: number): Generator<string> {
   let seed = 42
   const random = (below: number): number => {
     seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff
@@ -44,6 +45,11 @@ function* history(commits: number): Generator<string> {
     for (let k = 0; k < 3; k++) lines[random(lines.length)] = line()
     if (random(8) === 0) lines.splice(random(lines.length), 0, line(), line())
     const content = `${lines.join('\n')}\n`
+    if (payloadBytes > 0) {
+      let payload = ''
+      while (payload.length < payloadBytes) payload += random(0x40000000).toString(36)
+      yield `M 100644 inline data/part${i % 100}.txt\ndata ${payload.length}\n${payload}\n`
+    }
     yield `M 100644 inline src/module${Math.floor(at / filesEach)}/lib/file${at % filesEach}.ts\ndata ${content.length}\n${content}\n`
   }
   yield 'done\n'

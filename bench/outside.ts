@@ -1,33 +1,25 @@
-import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import { createS3BlobStore } from '../src/storage/s3-blob-store.js'
 import { stagingKey } from '../src/storage/keys.js'
 import { git } from '../test/support/git.js'
 import { residentBytes } from '../test/support/hostile.js'
 import { startReplicas, type Replica, type Replicas } from '../test/support/replicas.js'
+import { directGet } from './direct-get.js'
+import { askForLarge, getNowhere, makeLargeFile, putFile, type LargeFile } from './large-file.js'
 import { makeSmallRepo } from './make-small-repo.js'
+import { oneCommitPushes } from './one-commit.js'
 import { compare } from './small.js'
 import { atLeast, atMost, type Bench, type Row } from './stage.js'
 import { pairText, timed } from './timing.js'
 import { load } from './wrk.js'
 
-const run = promisify(execFile)
-const GiB = 2 ** 30
 const rounds = 3
+const smallRepository = 'outside-small.git'
 /** Of the whole process while 1 GiB passes. */
 const maxGrowthMB = 150
 
 const best = (seconds: readonly number[]): number => Math.min(...seconds)
-
-async function hashOf(file: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(file)) hash.update(chunk as Buffer)
-  return hash.digest('hex')
-}
 
 /** The hub over a PostgreSQL and a MinIO outside, beside that MinIO alone. Best of three, in turns. */
 export async function* outsideBench(bench: Bench): AsyncGenerator<Row> {
@@ -37,9 +29,11 @@ export async function* outsideBench(bench: Bench): AsyncGenerator<Row> {
     const hubs = await startReplicas(teardown, { count: 2 })
     yield* largeBytes(bench, hubs)
     yield* smallRequests(bench, hubs)
+    yield* oneCommitPushes(bench, hubs, join(bench.folder, smallRepository))
   } finally {
     for (const close of closers.toReversed()) await close()
   }
+  yield* directGet(bench)
 }
 
 async function* largeBytes({ folder }: Bench, hubs: Replicas): AsyncGenerator<Row> {
@@ -53,26 +47,22 @@ async function* largeBytes({ folder }: Bench, hubs: Replicas): AsyncGenerator<Ro
   let grown = 0
   try {
     await hubs.api('POST', '/api/cairn/repos', { id: 'admin/outside', empty: true })
-    const actions = async (operation: string, oid: string) => {
-      const { body } = await hubs.api('POST', '/admin/outside.git/info/lfs/objects/batch', { operation, objects: [{ oid, size: GiB }] })
-      const { actions: given } = (body as { objects: [{ actions: Record<string, { href: string }> }] }).objects[0]
-      // Without nginx in between: it is not what is measured.
-      return given[operation]!.href.replace(hubs.url, replica.url)
-    }
+    // Without nginx in between: it is not what is measured.
+    const ask = async (operation: 'upload' | 'download', object: LargeFile) =>
+      (await askForLarge(hubs, 'admin/outside', operation, object)).replace(hubs.url, replica.url)
     for (let round = 0; round < rounds; round++) {
-      await run('bash', ['-c', `head -c ${GiB} /dev/urandom > "$1"`, 'bash', file])
-      const oid = await hashOf(file)
+      const object = await makeLargeFile(file)
       const key = stagingKey(`bench-${round}`)
       const put = direct.signedUrl(key, 'put', { expiresSeconds: 600 }).href
-      directPuts.push((await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', put]))).seconds)
+      directPuts.push((await timed(() => putFile(file, put))).seconds)
       const before = await residentBytes(replica)
       const watch = setInterval(() => void residentBytes(replica).then((now) => (grown = Math.max(grown, (now - before) / 2 ** 20))), 100)
-      const upload = await actions('upload', oid)
-      puts.push((await timed(() => run('curl', ['-sS', '--fail', '-T', file, '-H', 'Expect:', upload]))).seconds)
-      const download = await actions('download', oid)
+      const upload = await ask('upload', object)
+      puts.push((await timed(() => putFile(file, upload))).seconds)
+      const download = await ask('download', object)
       const get = direct.signedUrl(key, 'get', { expiresSeconds: 600 }).href
-      directGets.push((await timed(() => run('curl', ['-sS', '--fail', '-o', '/dev/null', get]))).seconds)
-      gets.push((await timed(() => run('curl', ['-sS', '--fail', '-o', '/dev/null', download]))).seconds)
+      directGets.push((await timed(() => getNowhere(get))).seconds)
+      gets.push((await timed(() => getNowhere(download))).seconds)
       clearInterval(watch)
       await direct.delete(key)
     }
@@ -92,7 +82,7 @@ async function* largeBytes({ folder }: Bench, hubs: Replicas): AsyncGenerator<Ro
 }
 
 async function* smallRequests({ folder, peer }: Bench, hubs: Replicas): AsyncGenerator<Row> {
-  const source = join(folder, 'outside-small.git')
+  const source = join(folder, smallRepository)
   await makeSmallRepo(source)
   await git(['clone', '-q', '--mirror', source, join(peer.root, 'outside.git')])
   await hubs.api('POST', '/api/cairn/repos', { id: 'admin/small', empty: true })

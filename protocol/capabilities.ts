@@ -6,7 +6,7 @@ export const agent = 'cairn/0.1.0'
 
 /**
  * What a fetch may use in protocol v0 and v1. `head` is what HEAD points at, given only when that ref exists.
- * Only what works is named, because clients act on every word: no shallow, no filter.
+ * Only what works is named, because clients act on every word.
  */
 export function uploadPackCapabilities(head: RefName | undefined): readonly string[] {
   return [...fetchWords, ...(head === undefined ? [] : [`symref=HEAD:${head}`]), ...identity]
@@ -20,21 +20,30 @@ const fetchWords: readonly string[] = [
   'side-band',
   'side-band-64k',
   'ofs-delta',
+  'shallow',
+  'deepen-since',
+  'deepen-not',
+  'deepen-relative',
   'no-progress',
   'include-tag',
   'multi_ack_detailed',
   'allow-tip-sha1-in-want',
   'allow-reachable-sha1-in-want',
   'no-done',
+  'filter',
 ]
 
-/** The lines of the protocol v2 advertisement, after `version 2`. */
+/**
+ * The lines of the protocol v2 advertisement, after `version 2`. `ref-in-want` is not among them, though it is answered: git's clone sets HEAD
+ * to what was listed, and fails where the branch was forced in between and its new value came instead. What was listed can be wanted anyhow.
+ */
 export const uploadPackCapabilitiesV2: readonly string[] = [
   `agent=${agent}`,
   'ls-refs=unborn',
-  'fetch=wait-for-done',
+  'fetch=shallow wait-for-done filter sideband-all',
   'server-option',
   'object-format=sha1',
+  'object-info=size',
 ]
 
 export const receivePackCapabilities: readonly string[] = [

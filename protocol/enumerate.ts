@@ -1,9 +1,10 @@
 import { CommitColumns } from './commit-columns.js'
 import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
-import { History } from './history.js'
+import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
-import type { Entry, PackRequest, PackView, WorkOptions } from './ports.js'
+import { wholeFilter } from './object-filter.js'
+import type { Boundary, Entry, ObjectFilter, PackRequest, PackView, WorkOptions } from './ports.js'
 import { PriorityQueue } from './priority-queue.js'
 import { TreeEdges } from './tree-edges.js'
 import { TreeWalk } from './tree-walk.js'
@@ -29,15 +30,22 @@ const slop = 5
 const fewCommits = 250
 
 /**
+ * Haves of a shallow client whose trees are held against what is sent: its history and ours seldom meet by parents. More would cost more
+ * than they spare.
+ */
+const maxCutEdges = 64
+
+/**
  * Everything reachable from the wants and not from the haves. Something the client has may be among it; nothing is left out that it needs.
  * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
  */
 export async function enumerateObjects(view: PackView, request: PackRequest, options: WorkOptions): Promise<ObjectSet> {
   const enumeration = new Enumeration(view, options)
+  if (request.boundary) await enumeration.cut(request.boundary)
   for (const oid of request.haves) await enumeration.have(oid)
   for (const oid of request.wants) await enumeration.want(oid)
   await enumeration.walkCommits()
-  await enumeration.walkTrees()
+  await enumeration.walkTrees(request.filter)
   if (request.includeTag) await enumeration.includeTags()
   return enumeration.finish()
 }
@@ -58,7 +66,10 @@ class Enumeration {
   readonly #tags = new EntryList()
   readonly #hadTrees = new EntryList()
   readonly #sentTrees = new EntryList()
+  /** Wanted by name, not for a commit's sake. */
+  readonly #namedTrees = new EntryList()
   readonly #walk: TreeWalk
+  #edgesLeft = 0
 
   constructor(view: PackView, options: WorkOptions) {
     this.#view = view
@@ -66,6 +77,21 @@ class Enumeration {
     this.#history = new History(view, options.slices)
     this.#marks = new EntryMarks(view)
     this.#walk = new TreeWalk(this.#history, this.#marks, (done) => this.#report(done + this.#commits.length))
+  }
+
+  /** Where histories end. Before anything is had or wanted. */
+  async cut({ shallow, unshallow }: Boundary): Promise<void> {
+    this.#edgesLeft = maxCutEdges
+    for (const oid of shallow) {
+      this.#marks.add(this.#history.get(oid), objectBits.shallow)
+      await this.#pause()
+    }
+    for (const oid of unshallow) {
+      const entry = this.#history.get(oid)
+      await this.#markHad(entry)
+      await this.#addEdge(entry)
+      for (const parent of (await this.#history.commit(entry)).parents) await this.#enqueue(parent)
+    }
   }
 
   async want(oid: Oid): Promise<void> {
@@ -76,7 +102,7 @@ class Enumeration {
     }
     const type = this.#view.typeOf(entry)
     if (type === objectTypes.commit) await this.#enqueue(entry)
-    else if (type === objectTypes.tree) this.#sentTrees.push(entry)
+    else if (type === objectTypes.tree) this.#namedTrees.push(entry)
     else this.#walk.includeBlob(entry)
     await this.#pause()
   }
@@ -89,8 +115,10 @@ class Enumeration {
     }
     if (entry === -1) return
     const type = this.#view.typeOf(entry)
-    if (type === objectTypes.commit) await this.#markHad(entry)
-    else if (type === objectTypes.tree) this.#hadTrees.push(entry)
+    if (type === objectTypes.commit) {
+      await this.#markHad(entry)
+      if (this.#edgesLeft-- > 0) await this.#addEdge(entry)
+    } else if (type === objectTypes.tree) this.#hadTrees.push(entry)
     else this.#marks.add(entry, objectBits.had)
     await this.#pause()
   }
@@ -131,19 +159,27 @@ class Enumeration {
     this.#commits.push(entry)
     this.#sentTrees.push(this.#history.tree(this.#known.treeOf(commit), entry))
     for (const parent of this.#known.parentsOf(commit)) {
-      if ((this.#marks.get(parent) & (objectBits.had | objectBits.edge)) !== objectBits.had) continue
-      this.#marks.add(parent, objectBits.edge)
-      const { tree } = await this.#history.commit(parent)
-      if (tree !== -1) this.#hadTrees.push(tree)
-      await this.#pause()
+      if (this.#marks.get(parent) & objectBits.had) await this.#addEdge(parent)
     }
   }
 
+  async #addEdge(commit: Entry): Promise<void> {
+    if (this.#marks.get(commit) & objectBits.edge) return
+    this.#marks.add(commit, objectBits.edge)
+    const { tree } = await this.#history.commit(commit)
+    if (tree !== -1) this.#hadTrees.push(tree)
+    await this.#pause()
+  }
+
   /** What the edge of the haves holds is had; the rest of the trees is not. */
-  async walkTrees(): Promise<void> {
-    if (this.#commits.length <= fewCommits) await new TreeEdges(this.#history, this.#marks).mark(this.#hadTrees, this.#sentTrees)
+  async walkTrees(filter: ObjectFilter = wholeFilter): Promise<void> {
+    const trees = new EntryList()
+    for (const list of [this.#namedTrees, this.#sentTrees]) for (const tree of list.view()) trees.push(tree)
+    // Where no tree is sent, or none is had, there is nothing to hold against each other.
+    if (filter.treeDepth === 0 && this.#namedTrees.length === 0) return
+    if (this.#commits.length <= fewCommits) await new TreeEdges(this.#history, this.#marks).mark(this.#hadTrees, trees)
     else await this.#walk.markHad(this.#hadTrees)
-    await this.#walk.include(this.#sentTrees)
+    await this.#walk.include(this.#namedTrees, this.#sentTrees, filter)
   }
 
   /** Tags of what is sent come with it. */
@@ -177,7 +213,7 @@ class Enumeration {
     if (this.#marks.get(entry) & objectBits.queued) return
     this.#marks.add(entry, objectBits.queued)
     if (!(this.#marks.get(entry) & objectBits.had)) this.#open += 1
-    const commit = this.#known.add(entry, await this.#history.commit(entry))
+    const commit = this.#known.add(entry, await this.#commit(entry))
     this.#queue.push(-this.#known.secondsOf(commit), commit)
   }
 
@@ -191,7 +227,7 @@ class Enumeration {
       if (bits & objectBits.had) continue
       marks.add(entry, objectBits.had)
       if (bits & objectBits.seen) {
-        for (const parent of (await this.#history.commit(entry)).parents) stack.push(parent)
+        for (const parent of (await this.#commit(entry)).parents) stack.push(parent)
         await this.#pause()
       } else if (bits & objectBits.queued) {
         this.#open -= 1
@@ -199,6 +235,12 @@ class Enumeration {
         await this.#enqueue(entry)
       }
     }
+  }
+
+  /** A commit as the client sees it. */
+  async #commit(entry: Entry): Promise<HistoryCommit> {
+    const commit = await this.#history.commit(entry)
+    return this.#marks.get(entry) & objectBits.shallow ? { ...commit, parents: [] } : commit
   }
 
   #report(done: number): void {

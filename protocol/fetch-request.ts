@@ -1,14 +1,17 @@
 import { checkObjectFormat, parseCapabilities } from './capabilities.js'
+import { ShallowLines, type ShallowArguments } from './deepen-arguments.js'
 import { ProtocolError } from './errors.js'
 import { humanLine } from './human-text.js'
 import { wireLimits } from './limits.js'
-import { parseOid } from './oid.js'
+import { parseFilter } from './object-filter.js'
+import { OidList } from './oid-list.js'
 import { pktText, type PktReader } from './pkt-line.js'
+import type { ObjectFilter } from './ports.js'
 import { sideBandBytes, type SideBandBytes } from './side-band.js'
-import type { Oid } from './types.js'
+import type { Oid, RefName } from './types.js'
 
 /** What a client wants and has, in either protocol. */
-export interface FetchRequest {
+export interface FetchRequest extends ShallowArguments {
   /** Distinct, in the order sent. */
   readonly wants: readonly Oid[]
   /** In the order sent. The repository may know none of them. */
@@ -19,11 +22,16 @@ export interface FetchRequest {
   readonly ofsDelta: boolean
   readonly includeTag: boolean
   readonly noProgress: boolean
+  readonly filter: ObjectFilter | undefined
 }
 
 export interface FetchRequestV2 extends FetchRequest {
   /** Never say `ready`; with no wants at all, the client only asks what we have in common. */
   readonly waitForDone: boolean
+  /** Wanted by name, distinct: what they stand at when the request is answered. */
+  readonly wantRefs: readonly RefName[]
+  /** All lines of the answer go on bands. */
+  readonly sidebandAll: boolean
 }
 
 export type MultiAck = 'none' | 'multi_ack' | 'multi_ack_detailed'
@@ -34,6 +42,8 @@ export interface FetchRequestV0 extends FetchRequest {
   readonly noDone: boolean
   /** `undefined`: the pack goes bare. */
   readonly sideBand: SideBandBytes | undefined
+  /** The body ended behind the wants: the client asks only how its history would be cut. */
+  readonly endsEarly: boolean
 }
 
 export interface CommandV2 {
@@ -43,14 +53,7 @@ export interface CommandV2 {
 }
 
 /** Words that end in a clear refusal rather than in `unexpected line`: real clients send them when told to, whatever we advertise. */
-const notOffered: readonly (readonly [start: string, reason: string])[] = [
-  ['shallow ', 'shallow clones are not supported yet'],
-  ['deepen', 'shallow clones are not supported yet'],
-  ['filter ', 'partial clones (--filter) are not supported yet'],
-  ['want-ref ', 'want-ref is not supported'],
-  ['packfile-uris ', 'packfile-uris is not supported'],
-  ['sideband-all', 'sideband-all is not supported'],
-]
+const notOffered: readonly (readonly [start: string, reason: string])[] = [['packfile-uris ', 'packfile-uris is not supported']]
 
 function refuseLine(line: string): never {
   const [, reason] = notOffered.find(([start]) => line.startsWith(start)) ?? []
@@ -97,6 +100,9 @@ export async function readCommandV2(reader: PktReader): Promise<CommandV2 | unde
 export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
   const wants = new OidList('wants', wireLimits.wants)
   const haves = new OidList('haves', wireLimits.haves)
+  const shallow = new ShallowLines()
+  const filter = new FilterLine()
+  const wantRefs = new Set<RefName>()
   const flags = new Set<string>()
   for (;;) {
     const pkt = await reader.next()
@@ -105,10 +111,12 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     const line = pktText(pkt.payload)
     if (line.startsWith('want ')) wants.add(line.slice(5))
     else if (line.startsWith('have ')) haves.add(line.slice(5))
+    else if (line.startsWith('want-ref ')) addWantRef(wantRefs, line.slice(9) as RefName)
     else if (flagsV2.has(line)) flags.add(line)
-    else refuseLine(line)
+    else if (!shallow.take(line) && !filter.take(line)) refuseLine(line)
   }
   return {
+    ...shallow.finish(flags.has('deepen-relative')),
     wants: wants.distinct(),
     haves: haves.distinct(),
     done: flags.has('done'),
@@ -116,11 +124,30 @@ export async function readFetchV2(reader: PktReader): Promise<FetchRequestV2> {
     ofsDelta: flags.has('ofs-delta'),
     includeTag: flags.has('include-tag'),
     noProgress: flags.has('no-progress'),
+    filter: filter.value,
     waitForDone: flags.has('wait-for-done'),
+    wantRefs: [...wantRefs],
+    sidebandAll: flags.has('sideband-all'),
   }
 }
 
-const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 'include-tag', 'no-progress', 'wait-for-done'])
+/** @throws ProtocolError `bad-request`, `too-large` */
+function addWantRef(names: Set<RefName>, name: RefName): void {
+  if (names.has(name)) throw new ProtocolError('bad-request', `duplicate want-ref ${humanLine(name)}`)
+  if (names.size >= wireLimits.wants) throw new ProtocolError('too-large', `more than ${wireLimits.wants} refs wanted in one request`)
+  names.add(name)
+}
+
+const flagsV2: ReadonlySet<string> = new Set([
+  'done',
+  'thin-pack',
+  'ofs-delta',
+  'include-tag',
+  'no-progress',
+  'wait-for-done',
+  'deepen-relative',
+  'sideband-all',
+])
 
 /**
  * Reads one whole request of protocol v0 or v1 over stateless HTTP: wants, a flush, then haves up to a flush, `done` or the end.
@@ -131,6 +158,8 @@ const flagsV2: ReadonlySet<string> = new Set(['done', 'thin-pack', 'ofs-delta', 
  */
 export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | undefined> {
   const wants = new OidList('wants', wireLimits.wants)
+  const shallow = new ShallowLines()
+  const filter = new FilterLine()
   let capabilities: ReadonlyMap<string, string> | undefined
   for (;;) {
     const pkt = await reader.next()
@@ -140,6 +169,7 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
       break
     }
     const line = pkt.kind === 'data' ? pktText(pkt.payload) : ''
+    if (shallow.take(line) || filter.take(line)) continue
     if (!line.startsWith('want ')) refuseLine(line)
     wants.add(line.slice(5, 45))
     if (capabilities === undefined) {
@@ -149,51 +179,45 @@ export async function readFetchV0(reader: PktReader): Promise<FetchRequestV0 | u
       refuseLine(line)
     }
   }
-  const { haves, done } = await readHaves(reader)
+  const round = await readHaves(reader)
   const has = (name: string): boolean => capabilities.has(name)
   return {
+    ...shallow.finish(has('deepen-relative')),
+    ...round,
     wants: wants.distinct(),
-    haves,
-    done,
     thinPack: has('thin-pack'),
     ofsDelta: has('ofs-delta'),
     includeTag: has('include-tag'),
     noProgress: has('no-progress'),
+    filter: filter.value,
     multiAck: has('multi_ack_detailed') ? 'multi_ack_detailed' : has('multi_ack') ? 'multi_ack' : 'none',
     noDone: has('no-done'),
     sideBand: has('side-band-64k') ? sideBandBytes['side-band-64k'] : has('side-band') ? sideBandBytes['side-band'] : undefined,
   }
 }
 
-/** The haves of one round. An end between two lines counts as the flush, as it does for git. */
-async function readHaves(reader: PktReader): Promise<{ haves: readonly Oid[]; done: boolean }> {
-  const haves = new OidList('haves', wireLimits.haves)
-  for (;;) {
-    const pkt = await reader.next()
-    if (pkt?.kind !== 'data') return { haves: haves.list, done: false }
-    const line = pktText(pkt.payload)
-    if (line === 'done') return { haves: haves.list, done: true }
-    if (!line.startsWith('have ')) refuseLine(line)
-    haves.add(line.slice(5))
+/** The line that makes a clone a partial one. */
+class FilterLine {
+  value: ObjectFilter | undefined
+
+  /** False: the line is about something else. @throws ProtocolError `bad-request`, `unsupported` */
+  take(line: string): boolean {
+    if (!line.startsWith('filter ')) return false
+    if (this.value) throw new ProtocolError('bad-request', 'more than one filter in one request')
+    this.value = parseFilter(line.slice(7))
+    return true
   }
 }
 
-class OidList {
-  readonly list: Oid[] = []
-  readonly #name: string
-  readonly #limit: number
-
-  constructor(name: string, limit: number) {
-    this.#name = name
-    this.#limit = limit
-  }
-
-  add(text: string): void {
-    if (this.list.length >= this.#limit) throw new ProtocolError('too-large', `more than ${this.#limit} ${this.#name} in one request`)
-    this.list.push(parseOid(text))
-  }
-
-  distinct(): readonly Oid[] {
-    return [...new Set(this.list)]
+/** The haves of one round. An end between two lines counts as the flush, as it does for git. */
+async function readHaves(reader: PktReader): Promise<{ haves: readonly Oid[]; done: boolean; endsEarly: boolean }> {
+  const haves = new OidList('haves', wireLimits.haves)
+  for (;;) {
+    const pkt = await reader.next()
+    if (pkt?.kind !== 'data') return { haves: haves.list, done: false, endsEarly: pkt === undefined && haves.list.length === 0 }
+    const line = pktText(pkt.payload)
+    if (line === 'done') return { haves: haves.list, done: true, endsEarly: false }
+    if (!line.startsWith('have ')) refuseLine(line)
+    haves.add(line.slice(5))
   }
 }

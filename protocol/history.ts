@@ -61,6 +61,13 @@ export class History {
     return this.get(oid as Oid)
   }
 
+  /** What a tag finally names; anything else is that itself. @throws ProtocolError `corrupt` */
+  async peel(entry: Entry): Promise<Entry> {
+    let target = entry
+    while (this.view.typeOf(target) === objectTypes.tag) target = await this.tagTarget(target)
+    return target
+  }
+
   oidOf(entry: Entry): Oid {
     this.view.oidOf(entry, this.#scratch)
     return oidFromBytes(this.#scratch)

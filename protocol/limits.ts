@@ -4,6 +4,10 @@ export const wireLimits = {
   requestBytes: 16 * 1024 * 1024,
   wants: 100_000,
   haves: 100_000,
+  /** Shallow commits of one client. A clone of some months of a busy history has a few thousand. */
+  shallows: 100_000,
+  /** Refs that a client wants left out, with all they reach. */
+  deepenNots: 100,
   /** `ref-prefix` lines of one ls-refs; past that every ref is listed, which a prefix may always lead to. */
   refPrefixes: 65_536,
   /** 5,000 refs in one push are promised; the rest is room. */

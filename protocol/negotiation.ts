@@ -1,20 +1,16 @@
 import type { MultiAck } from './fetch-request.js'
+import { lookUp } from './look-up.js'
 import { oidBytes } from './oid.js'
 import { dataPkt } from './pkt-line.js'
 import type { FetchPort, PackView, Slices, WorkOptions } from './ports.js'
 import type { Oid } from './types.js'
 
-/** Haves looked up between two chances for other work. */
-const havesPerSlice = 500
-
 /** The haves that the repository has too, distinct, in the order sent. What it does not know means nothing. */
 export async function findCommon(view: PackView, haves: readonly Oid[], slices: Slices): Promise<readonly Oid[]> {
   const common = new Set<Oid>()
-  for (const [i, oid] of haves.entries()) {
-    if (view.find(oidBytes(oid), 'read') !== -1) common.add(oid)
-    const pause = i % havesPerSlice === 0 ? slices.pause() : undefined
-    if (pause) await pause
-  }
+  await lookUp(view, haves, slices, (oid, entry) => {
+    if (entry !== -1) common.add(oid)
+  })
   return [...common]
 }
 

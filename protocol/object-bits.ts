@@ -8,8 +8,10 @@ export const objectBits = {
   seen: 4,
   /** A commit that stands in the queue of that walk, or stood there. */
   queued: 8,
-  /** A had commit that is a parent of one that is sent: where the client's part of the history ends. */
+  /** A had commit whose tree is held against what is sent: where the client's part of the history ends, as a rule. */
   edge: 16,
   /** A tree that was given its place among those of one path. */
   placed: 32,
+  /** A commit that counts as one without parents. */
+  shallow: 64,
 } as const

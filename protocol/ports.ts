@@ -84,7 +84,50 @@ export interface PackRequest {
   readonly thinPack: boolean
   readonly ofsDelta: boolean
   readonly includeTag: boolean
+  /** Where history is cut; not there: nowhere. */
+  readonly boundary?: Boundary
+  /** What may be left out; not there: nothing. What is wanted by name is sent whatever it says. */
+  readonly filter?: ObjectFilter
 }
+
+/** Of a partial clone. Infinity: no bound. */
+export interface ObjectFilter {
+  /** Blobs of this size and more are left out. */
+  readonly blobBytes: number
+  /**
+   * Trees and blobs that lie so deep are left out, unless they are also met further up: the tree of a commit is at depth 0, what it names
+   * at depth 1. What is named by a tree that is wanted by name is at depth 0.
+   */
+  readonly treeDepth: number
+}
+
+/** Where histories end before their roots, at the client and in what it is to get. All are commits the repository has. */
+export interface Boundary {
+  /** Stand without their parents: those that do so at the client, and those that will from now on. */
+  readonly shallow: readonly Oid[]
+  /** Those among `shallow` whose parents the client gets now: it has the commit, and wants the parents. */
+  readonly unshallow: readonly Oid[]
+}
+
+/** `depth`: commits of the shortest way from a tip, itself included. `since`: seconds since 1970; `not`: what these reach is left out. */
+export type DeepenLimit =
+  | { readonly kind: 'depth'; readonly depth: number }
+  | { readonly kind: 'revisions'; readonly since: number | undefined; readonly not: readonly Oid[] }
+
+export interface DeepenRequest {
+  /** What the history is cut from: anything the repository has; what is no commit and names none does not count. */
+  readonly tips: readonly Oid[]
+  /** Commits that stand without their parents at the client; all are here. */
+  readonly shallow: readonly Oid[]
+  readonly limit: DeepenLimit
+}
+
+/** `shallow`: new ones. `unshallow`: of those the client named, whose parents it gets. */
+export type Deepen = (
+  view: PackView,
+  request: DeepenRequest,
+  options: WorkOptions,
+) => Promise<{ readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }>
 
 /** Whole pack stream for a request. A yielded chunk is valid until the next `next()`. */
 export type AnswerPack = (view: PackView, request: PackRequest, options: WorkOptions) => AsyncIterable<Uint8Array>
@@ -159,6 +202,7 @@ export interface FetchPort {
   readonly view: PackView
   readonly answer: AnswerPack
   readonly reaches: Reaches
+  readonly deepen: Deepen
   readonly cache?: AnswerCache
   /** Told of a pack that `cache` had. */
   readonly onKept?: () => void

@@ -15,6 +15,8 @@ export interface PushRequest {
   readonly atomic: boolean
   readonly quiet: boolean
   readonly pushOptions: readonly string[]
+  /** The pusher's own history is cut somewhere. */
+  readonly fromShallow: boolean
   /** Why none of it can be done although it was understood: over a limit. */
   readonly problem: string | undefined
 }
@@ -44,7 +46,7 @@ export async function readPush(reader: PktReader): Promise<PushRequest | undefin
     if (!(error instanceof ProtocolError) || (reader.broken && error.code !== 'too-large') || reader.ended) throw error
     throw new BadPush(error.message, draft.capabilities.has('side-band-64k'), { cause: error })
   }
-  const { capabilities, commands, pushOptions, problem } = draft
+  const { capabilities, commands, pushOptions, fromShallow, problem } = draft
   return {
     commands,
     reportStatus: capabilities.has('report-status') || capabilities.has('report-status-v2'),
@@ -52,6 +54,7 @@ export async function readPush(reader: PktReader): Promise<PushRequest | undefin
     atomic: capabilities.has('atomic'),
     quiet: capabilities.has('quiet'),
     pushOptions,
+    fromShallow,
     problem,
   }
 }
@@ -60,6 +63,7 @@ class Draft {
   capabilities: ReadonlyMap<string, string> = new Map()
   readonly commands: PushCommand[] = []
   readonly pushOptions: string[] = []
+  fromShallow = false
   problem: string | undefined
 }
 
@@ -78,8 +82,10 @@ async function readCommands(reader: PktReader, draft: Draft): Promise<boolean> {
     }
     const line = nul === -1 ? pktText(payload) : payload.toString('latin1', 0, nul)
     // A pusher with a shallow clone names its edges. Whether its commits connect to what is here is for the connectivity check to say.
-    if (line.startsWith('shallow ')) parseOid(line.slice(8))
-    else if (line.startsWith('push-cert')) throw new ProtocolError('unsupported', 'signed pushes are not supported')
+    if (line.startsWith('shallow ')) {
+      parseOid(line.slice(8))
+      draft.fromShallow = true
+    } else if (line.startsWith('push-cert')) throw new ProtocolError('unsupported', 'signed pushes are not supported')
     else if (draft.commands.length < wireLimits.pushCommands) draft.commands.push(parseCommand(line))
     else draft.problem = `more than ${wireLimits.pushCommands} refs in one push`
   }

@@ -65,7 +65,7 @@ async function pathToHave(history: History, marks: EntryMarks, start: Entry, old
 
 /** The commit an object is or finally names; -1: it is none, or not here. */
 async function commitOf(history: History, oid: Oid): Promise<Entry> {
-  let entry = history.find(oid)
-  while (entry !== -1 && history.view.typeOf(entry) === objectTypes.tag) entry = await history.tagTarget(entry)
+  const found = history.find(oid)
+  const entry = found === -1 ? -1 : await history.peel(found)
   return entry !== -1 && history.view.typeOf(entry) === objectTypes.commit ? entry : -1
 }

@@ -98,6 +98,11 @@ async function carryOut(push: PushRequest, reader: PktReader, options: ReceivePa
     if (!(error instanceof ProtocolError) || error.code === 'corrupt' || error.code === 'cancelled') throw error
     // git sends everything before it reads anything: without this the reason would be lost in a broken connection.
     await reader.drain(wireLimits.drainBytes)
+    if (push.fromShallow && error.code === 'missing-object') {
+      // Its commits lean on some that neither side has: we would have to be shallow as well.
+      lines.say(error.message)
+      return { unpack: 'ok', results: commands.map(({ name }) => ({ name, kind: 'refused', reason: 'shallow update not allowed' })) }
+    }
     return { unpack: error.message, results: unpackFailed(commands) }
   }
 }

@@ -12,6 +12,9 @@ export type SideBandBytes = (typeof sideBandBytes)[keyof typeof sideBandBytes]
 /** An empty data packet: keeps proxies and people from believing that we died. */
 export const keepalivePkt = Buffer.from('0005\x01')
 
+/** The same while an answer that goes on bands from its first line has not come to its data. */
+export const earlyKeepalivePkt = Buffer.from('0005\x02')
+
 /** `bytes` on one band, in as many packets as it takes, in one buffer. */
 export function bandPkts(band: Band, bytes: Uint8Array, maxBytes: SideBandBytes = 65_520): Buffer {
   const room = maxBytes - 5

@@ -5,7 +5,8 @@ import type { History } from './history.js'
 import { objectBits } from './object-bits.js'
 import { eachTreeEntry } from './objects/tree.js'
 import { oidFromBytes } from './oid.js'
-import type { Entry } from './ports.js'
+import { wholeFilter } from './object-filter.js'
+import type { Entry, ObjectFilter } from './ports.js'
 import { RecentOids } from './recent-oids.js'
 import { objectTypes } from './types.js'
 
@@ -39,41 +40,48 @@ export class TreeWalk {
 
   /** The client has these trees and what is below them. To be called before anything is included. @throws ProtocolError `corrupt` */
   async markHad(trees: EntryList): Promise<void> {
-    await this.#walk(trees, had)
+    for (const tree of trees.view()) this.#take(tree, had, true)
+    while (this.#pending.length > 0) await this.#lookInto(had)
   }
 
-  /** To be sent: these trees and what is below them, as far as it is not had. @throws ProtocolError `corrupt` */
-  async include(trees: EntryList): Promise<void> {
-    await this.#walk(trees, included)
+  /**
+   * To be sent: `named`, trees that were wanted by name, and `roots`, the trees of commits, with what is below them, as far as it is not had
+   * and the filter leaves it. Level by level, everything is met first where it lies least deep. @throws ProtocolError `corrupt`
+   */
+  async include(named: EntryList, roots: EntryList, { blobBytes, treeDepth }: ObjectFilter = wholeFilter): Promise<void> {
+    for (const tree of named.view()) this.#take(tree, included, true)
+    if (treeDepth > 0) await this.#lookInto(included, blobBytes)
+    else this.#pending = new EntryList()
+    if (treeDepth > 0) for (const root of roots.view()) this.#take(root, included, true)
+    for (let depth = 1; this.#pending.length > 0 && depth < treeDepth; depth++) await this.#lookInto(included, blobBytes)
   }
 
   includeBlob(blob: Entry): void {
     this.#take(blob, included, false)
   }
 
-  async #walk(roots: EntryList, bit: number): Promise<void> {
+  /** One level: what its trees name is the next. */
+  async #lookInto(bit: number, blobBytes = Number.POSITIVE_INFINITY): Promise<void> {
     const { reader, slices } = this.#history
-    for (const root of roots.view()) this.#take(root, bit, true)
-    while (this.#pending.length > 0) {
-      const level = this.#pending
-      this.#pending = new EntryList()
-      level.sort()
-      for (const tree of level.view()) {
-        const { data } = reader.readNow(tree) ?? (await reader.read(tree))
-        this.#takeEntries(data, bit)
-        const pause = slices.pause()
-        if (pause) await pause
-      }
-      this.#onCount(this.trees.length + this.blobs.length)
+    const level = this.#pending
+    this.#pending = new EntryList()
+    level.sort()
+    for (const tree of level.view()) {
+      const { data } = reader.readNow(tree) ?? (await reader.read(tree))
+      this.#takeEntries(data, bit, blobBytes)
+      const pause = slices.pause()
+      if (pause) await pause
     }
+    this.#onCount(this.trees.length + this.blobs.length)
   }
 
-  #takeEntries(tree: Uint8Array, bit: number): void {
+  #takeEntries(tree: Uint8Array, bit: number, blobBytes: number): void {
     eachTreeEntry(tree, (mode, _nameStart, _nameEnd, at) => {
       const kind = mode & kindMask
-      if (kind === gitlink || this.#recent.note(tree, at)) return
-      const entry = this.#find(tree, at)
       const isTree = kind === directory
+      if (kind === gitlink || (!isTree && blobBytes === 0) || this.#recent.note(tree, at)) return
+      const entry = this.#find(tree, at)
+      if (entry !== -1 && !isTree && this.#history.view.sizeOf(entry) >= blobBytes) return
       if (entry !== -1) this.#take(entry, bit, isTree)
       else if (bit === included) throw new ProtocolError('corrupt', `object ${oidFromBytes(tree, at)} is missing`)
     })

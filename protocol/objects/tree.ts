@@ -20,6 +20,9 @@ export interface TreeEntry {
 /** Told of an entry: its mode as a number, the range of its name, and where its 20 bytes of oid begin. */
 export type VisitTreeEntry = (mode: number, nameStart: number, nameEnd: number, oidOffset: number) => void
 
+/** What an entry's mode says it is; a submodule's commit lives in another repository. */
+export const entryKinds = { mask: 0o170000, directory: 0o40000, submodule: 0o160000 } as const
+
 const space = 0x20
 
 /**

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
+import { fanoutBytes, writeFanout } from './oid-rows.js'
 import type { PackIndex } from './pack-index.js'
+import { allocateSideFile, sealSideFile } from './side-file.js'
 
-const fanoutBytes = 256 * 4
 /** From here on an offset goes to the second table. */
 const largeOffset = 2 ** 31
 
@@ -12,6 +12,7 @@ const largeOffset = 2 ** 31
  *     offset N × u32 (bit 31: the rest is a place in the next table) · u64 × M · pack trailer · SHA-1 of all before
  *
  * Spec: gitformat-pack(5), "Version 2 pack-*.idx files".
+ * @throws ProtocolError `too-large`
  */
 export function encodeIndexFile(index: PackIndex): Buffer {
   const { count, offsets, oids, crcs, rankOfRow } = index
@@ -23,14 +24,12 @@ export function encodeIndexFile(index: PackIndex): Buffer {
   const largeAt = offsetsAt + count * 4
   const trailerAt = largeAt + large * 8
 
-  const file = Buffer.alloc(trailerAt + 40)
+  const file = allocateSideFile(trailerAt + 40, 'a pack index')
   file.write('\xfftOc', 0, 'latin1')
   file.writeUInt32BE(2, 4)
-  const fanout = new Uint32Array(256)
   let nextLarge = 0
   for (let row = 0; row < count; row++) {
     const rank = rankOfRow[row]!
-    fanout[oids[rank * 20]!]!++
     for (let byte = 0; byte < 20; byte++) file[oidsAt + row * 20 + byte] = oids[rank * 20 + byte]!
     file.writeUInt32BE(crcs[rank]!, crcsAt + row * 4)
     const offset = offsets[rank]!
@@ -42,35 +41,7 @@ export function encodeIndexFile(index: PackIndex): Buffer {
     file.writeBigUInt64BE(BigInt(offset), largeAt + nextLarge * 8)
     nextLarge += 1
   }
-  for (let byte = 0, sum = 0; byte < 256; byte++) {
-    sum += fanout[byte]!
-    file.writeUInt32BE(sum, 8 + byte * 4)
-  }
-  return sealed(file, index.packSha1)
-}
-
-/**
- * The `.rev` that C git would write: for every entry in pack order its row in the `.idx`.
- *
- *     'RIDX' · version 1 · hash 1 (SHA-1) · row N × u32 · pack trailer · SHA-1 of all before
- *
- * Spec: gitformat-pack(5), "pack-*.rev files have the format".
- */
-export function encodeReverseIndex(index: PackIndex): Buffer {
-  const file = Buffer.alloc(12 + index.count * 4 + 40)
-  file.write('RIDX', 0, 'latin1')
-  file.writeUInt32BE(1, 4)
-  file.writeUInt32BE(1, 8)
-  for (let rank = 0; rank < index.count; rank++) file.writeUInt32BE(index.rowOfRank[rank]!, 12 + rank * 4)
-  return sealed(file, index.packSha1)
-}
-
-/** Fills the last 40 bytes. */
-function sealed(file: Buffer, packSha1: Uint8Array): Buffer {
-  file.set(packSha1, file.length - 40)
-  createHash('sha1')
-    .update(file.subarray(0, file.length - 20))
-    .digest()
-    .copy(file, file.length - 20)
-  return file
+  writeFanout(file, 8, oidsAt, count)
+  file.set(index.packSha1, trailerAt)
+  return sealSideFile(file)
 }

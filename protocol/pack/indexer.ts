@@ -1,41 +1,33 @@
 import { crc32, deflateSync } from 'node:zlib'
 import { ProtocolError } from '../errors.js'
-import { checkObject } from '../objects/check.js'
 import { hashObject } from '../objects/hash.js'
 import { oidFromBytes } from '../oid.js'
 import type { Progress } from '../ports.js'
-import { objectTypes, type ObjectType } from '../types.js'
-import { anyType, connectReferences, type Connections, type SpecialBlob } from './connect.js'
+import type { ObjectType } from '../types.js'
+import { CheckedObjects, type BlobHooks } from './checked-objects.js'
+import type { Connections } from './connect.js'
 import { applyDelta } from './delta.js'
 import { DeltaStack } from './delta-stack.js'
 import { decodeEntryHeader, encodeEntryHeader, inflateEntry, trailerBytes } from './entry.js'
 import { HeldEntries } from './held-entries.js'
 import { objectWork, SharedProgress, sliceWork, type IndexPart, type IndexPartResult } from './index-part.js'
 import { checkObjectSize, InflationMeter, type IndexLimits } from './index-limits.js'
+import { orderIndex } from './order-index.js'
 import { noEntry, PackColumns } from './pack-columns.js'
 import { refDeltaBit, type ByteSource, type PackIndex } from './pack-index.js'
 import { PackScan } from './pack-scan.js'
 import { placedError } from './placed-error.js'
-import { ReferenceSet } from './reference-set.js'
-import { compareOids, sortOids } from './sort-oids.js'
+import { WaitingDeltas } from './waiting-deltas.js'
 
 export type { Connections, SpecialBlob } from './connect.js'
 export type { IndexLimits } from './index-limits.js'
 export type { IndexPart, IndexPartResult } from './index-part.js'
 export type { ByteSource, PackIndex } from './pack-index.js'
 
-export interface IndexerHooks {
-  /** Every blob of up to 1,024 bytes; the bytes are valid during the call. */
-  inspectBlob?(data: Uint8Array, oid: Uint8Array): void
-  /** Every blob of more than `largeBlobBytes`; the bytes are valid during the call. */
-  inspectLargeBlob?(data: Uint8Array, oid: Uint8Array): void
+export interface IndexerHooks extends BlobHooks {
   /** A pack that is large enough for another thread to help with, while its scan begins. */
   share?(part: IndexPart): void
 }
-
-const smallBlobBytes = 1024
-
-const specialKinds = ['gitmodules', 'gitattributes'] as const
 
 /**
  * Indexes a pack that a stranger sent, checking everything it can know by itself. In order:
@@ -54,15 +46,10 @@ export class PackIndexer {
   readonly #limits: IndexLimits
   readonly #hooks: IndexerHooks
   readonly #meter: InflationMeter
-  readonly #references: ReferenceSet
-  /** By kind: the blobs that trees call .gitmodules and .gitattributes. */
-  readonly #special: readonly [ReferenceSet, ReferenceSet]
-  /** Names of REF_DELTA bases. */
-  #bases = new ReferenceSet(0)
+  readonly #checked: CheckedObjects
+  #waiting = new WaitingDeltas()
   #columns = new PackColumns(0)
   #held = new HeldEntries(0, 0)
-  /** By number of a REF_DELTA base: its first delta until the base is there. */
-  #waiting: Int32Array = new Int32Array(0)
   /** Objects the pack itself states. */
   #stated = 0
   #deltas = 0
@@ -74,8 +61,6 @@ export class PackIndexer {
   #isSplit = false
   /** Of a pack that another thread may help with. */
   #progress: SharedProgress | undefined
-  /** Whose references are being collected. */
-  #referrer = noEntry
   /** Where another thread stands behind the scan. */
   #followed = 0
   /** Where the next entry would stand. */
@@ -85,9 +70,7 @@ export class PackIndexer {
     this.#limits = limits
     this.#hooks = hooks
     this.#meter = new InflationMeter(limits)
-    // A push of few objects may refer to a great many that are there already.
-    this.#references = new ReferenceSet(2 * limits.maxObjects)
-    this.#special = [new ReferenceSet(limits.maxObjects), new ReferenceSet(limits.maxObjects)]
+    this.#checked = new CheckedObjects(limits, hooks)
   }
 
   /** Bases that completed a thin pack. */
@@ -114,8 +97,7 @@ export class PackIndexer {
     yield* scan.run(source)
     this.#columns = scan.columns
     this.#held = scan.held
-    this.#bases = scan.bases
-    this.#waiting = scan.waiting
+    this.#waiting = new WaitingDeltas(scan.bases, scan.waiting)
     this.#stated = scan.stated
     this.#deltas = scan.deltas
     this.#end = scan.end
@@ -143,7 +125,7 @@ export class PackIndexer {
       if (columns.bases[root] !== noEntry || type > 4) continue
       const data = this.#settleWhole(source, root, type)
       work += objectWork + (data?.length ?? 0)
-      this.#adoptWaiting(root)
+      this.#waiting.adopt(columns, root)
       if (work >= sliceWork) {
         work = 0
         yield { title: 'Resolving deltas', done: this.#resolved, total: this.#deltas }
@@ -163,10 +145,10 @@ export class PackIndexer {
           checkObjectSize(this.#limits, type, columns.sizes[child]!)
           const data = patch(child, stack.topData())
           columns.types[child] = columns.types[child] === 7 ? type | refDeltaBit : type
-          this.#settle(child, type, data)
+          this.#checked.add(columns.oids, child, type, data)
           this.#resolved += 1
           work += objectWork + data.length
-          this.#adoptWaiting(child)
+          this.#waiting.adopt(columns, child)
           if (columns.firstChild[child] !== noEntry) stack.push(child, data)
         } catch (error) {
           throw placedError(error, columns, child, this.#stated)
@@ -184,7 +166,7 @@ export class PackIndexer {
    * False: the other does nothing but end, because deltas find their bases by name; then its part has to be taken in before `resolve`.
    */
   split(): boolean {
-    this.#isSplit = this.#bases.count === 0
+    this.#isSplit = this.#waiting.isEmpty
     this.#progress?.finish({ next: this.#isSplit ? 0 : this.#stated, deltas: this.#deltas, end: this.#end })
     return this.#isSplit
   }
@@ -233,7 +215,7 @@ export class PackIndexer {
 
   #settleHeld(rank: number, type: ObjectType, data: Buffer): void {
     try {
-      this.#settle(rank, type, data)
+      this.#checked.add(this.#columns.oids, rank, type, data)
     } catch (error) {
       throw placedError(error, this.#columns, rank, this.#stated)
     }
@@ -246,18 +228,13 @@ export class PackIndexer {
 
   /** What a part came to. */
   result(): IndexPartResult {
-    return {
-      resolved: this.#resolved,
-      references: Uint8Array.from(this.#references.records()),
-      special: [Uint8Array.from(this.#special[0].records()), Uint8Array.from(this.#special[1].records())],
-    }
+    return { resolved: this.#resolved, ...this.#checked.records() }
   }
 
   /** Takes in what the other thread did. @throws ProtocolError `too-large` */
-  takePart({ resolved, references, special }: IndexPartResult): void {
-    this.#resolved += resolved
-    this.#references.addRecords(references)
-    this.#special.forEach((blobs, kind) => blobs.addRecords(special[kind]!))
+  takePart(part: IndexPartResult): void {
+    this.#resolved += part.resolved
+    this.#checked.addRecords(part)
   }
 
   /**
@@ -266,11 +243,7 @@ export class PackIndexer {
    * not to be had, and resolve after each `addBase`: that takes no base which has turned up meanwhile. `finish` refuses what is left.
    */
   missingBases(): Buffer[] {
-    const missing: Buffer[] = []
-    for (let number = 0; number < this.#bases.count; number++) {
-      if (this.#waiting[number] !== noEntry) missing.push(Buffer.from(this.#bases.oidOf(number)))
-    }
-    return missing
+    return this.#waiting.missing()
   }
 
   /**
@@ -279,8 +252,7 @@ export class PackIndexer {
    * @throws ProtocolError `corrupt` when the data is not the object of that name
    */
   addBase(oid: Uint8Array, type: ObjectType, data: Uint8Array, offset: number): Buffer {
-    const number = this.#bases.find(oid, 0)
-    if (number === -1 || this.#waiting[number] === noEntry) return Buffer.alloc(0)
+    if (!this.#waiting.isMissing(oid)) return Buffer.alloc(0)
     if (offset !== this.#end) throw new RangeError(`the next entry stands at ${this.#end}, not at ${offset}`)
     if (!hashObject(type, data).equals(oid)) throw new ProtocolError('corrupt', `object ${oidFromBytes(oid)} does not read back as itself`)
     const entry = Buffer.concat([encodeEntryHeader(type, data.length), deflateSync(data)])
@@ -301,32 +273,9 @@ export class PackIndexer {
    * @throws ProtocolError `bad-pack` when a delta never found its base, or an object is there twice
    */
   finish(packSha1: Uint8Array, packBytes: number): PackIndex {
-    const columns = this.#columns
-    const { count } = columns
     if (packBytes !== this.#end + trailerBytes) throw new RangeError(`the pack has ${this.#end + trailerBytes} bytes, not ${packBytes}`)
     if (this.#resolved !== this.#deltas) throw this.#unresolved()
-    const rankOfRow = sortOids(columns.oids, count)
-    const rowOfRank = new Uint32Array(count)
-    for (let row = 0; row < count; row++) {
-      const rank = rankOfRow[row]!
-      rowOfRank[rank] = row
-      if (row > 0 && compareOids(columns.oids, rankOfRow[row - 1]! * 20, columns.oids, rank * 20) === 0) {
-        throw new ProtocolError('bad-pack', `object ${oidFromBytes(columns.oids, rank * 20)} is in the pack twice`)
-      }
-    }
-    return {
-      count,
-      packBytes,
-      packSha1: Uint8Array.from(packSha1),
-      offsets: columns.offsets.subarray(0, count),
-      sizes: columns.sizes.subarray(0, count),
-      types: columns.types.subarray(0, count),
-      bases: columns.bases.subarray(0, count),
-      crcs: columns.crcs.subarray(0, count),
-      oids: columns.oids.subarray(0, count * 20),
-      rankOfRow,
-      rowOfRank,
-    }
+    return orderIndex(this.#columns, packSha1, packBytes)
   }
 
   /**
@@ -334,11 +283,7 @@ export class PackIndexer {
    * @throws ProtocolError `bad-object` when an object is not of the type it is referred to as, `too-large` when trees lie too deep
    */
   connect(index: PackIndex): Connections {
-    const special: SpecialBlob[] = []
-    this.#special.forEach((blobs, kind) => {
-      for (let number = 0; number < blobs.count; number++) special.push({ kind: specialKinds[kind]!, oid: Uint8Array.from(blobs.oidOf(number)) })
-    })
-    return { ...connectReferences(index, this.#references, this.addedBases), special }
+    return this.#checked.connect(index, this.addedBases)
   }
 
   /** Goes on to more roots, if there are any for this thread. */
@@ -351,22 +296,6 @@ export class PackIndexer {
     if (roots) this.#nextRoot = roots.from
     this.#rootsEnd = roots?.to ?? this.#columns.count
     return this.#nextRoot < this.#rootsEnd
-  }
-
-  /** Gives an object that now has a name the REF_DELTAs that wait for it. */
-  #adoptWaiting(rank: number): void {
-    if (this.#bases.count === 0) return
-    const columns = this.#columns
-    const number = this.#bases.find(columns.oids, rank * 20)
-    if (number === -1) return
-    let child = this.#waiting[number]!
-    this.#waiting[number] = noEntry
-    while (child !== noEntry) {
-      const next = columns.nextChild[child]!
-      columns.bases[child] = rank
-      columns.adopt(child, rank)
-      child = next
-    }
   }
 
   /** What the entry at a rank inflates to: the object, or its delta. */
@@ -387,36 +316,17 @@ export class PackIndexer {
     if (rank >= this.#stated || !this.#columns.claim(rank)) return undefined
     try {
       const data = this.#inflate(source, rank)
-      this.#settle(rank, type, data)
+      this.#checked.add(this.#columns.oids, rank, type, data)
       return data
     } catch (error) {
       throw placedError(error, this.#columns, rank, this.#stated)
     }
   }
 
-  /** Names and checks an object of the pack while its bytes are at hand. */
-  #settle(rank: number, type: ObjectType, data: Buffer): void {
-    const oid = hashObject(type, data)
-    this.#columns.oids.set(oid, rank * 20)
-    this.#referrer = rank
-    checkObject(type, data, this.#refer, this.#noteSpecial)
-    if (type !== objectTypes.blob) return
-    if (data.length <= smallBlobBytes) this.#hooks.inspectBlob?.(data, oid)
-    else if (data.length > this.#limits.largeBlobBytes) this.#hooks.inspectLargeBlob?.(data, oid)
-  }
-
-  readonly #refer = (bytes: Uint8Array, offset: number, expect: number): void => {
-    this.#references.add(bytes, offset, expect, this.#referrer)
-  }
-
-  readonly #noteSpecial = (kind: SpecialBlob['kind'], bytes: Uint8Array, offset: number): void => {
-    this.#special[specialKinds.indexOf(kind)]!.add(bytes, offset, anyType)
-  }
-
   #unresolved(): ProtocolError {
     const columns = this.#columns
     const rank = columns.bases.findIndex((base) => base < noEntry)
-    const base = oidFromBytes(this.#bases.oidOf(-2 - columns.bases[rank]!))
+    const base = oidFromBytes(this.#waiting.baseOf(columns, rank))
     return new ProtocolError('bad-pack', `object ${rank + 1} of ${this.#stated} is a delta of ${base}, which is not to be had`)
   }
 }

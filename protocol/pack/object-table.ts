@@ -1,6 +1,7 @@
 import { ProtocolError } from '../errors.js'
 import type { ObjectType } from '../types.js'
 import { minEntryBytes, packHeaderBytes, trailerBytes } from './entry.js'
+import { findOidRow, oidRowsComplaint, type OidRows } from './oid-rows.js'
 import { refDeltaBit, type PackIndex } from './pack-index.js'
 import { compareOids } from './sort-oids.js'
 
@@ -97,7 +98,7 @@ export class ObjectTable {
   readonly packSha256: Uint8Array
   readonly bytes: Uint8Array
   readonly #layout: Layout
-  readonly #fanout: Uint32Array
+  readonly #oidRows: OidRows
   readonly #ranks: Uint32Array
   readonly #offsetsLow: Uint32Array
   readonly #offsetsHigh: Uint16Array
@@ -116,7 +117,7 @@ export class ObjectTable {
     this.packSha256 = bytes.subarray(16, 48)
     this.#layout = layout
     this.#tailCount = tailCount
-    this.#fanout = new Uint32Array(buffer, byteOffset + headerBytes, 256)
+    this.#oidRows = { bytes, oidsAt: layout.oids, fanout: new Uint32Array(buffer, byteOffset + headerBytes, 256), count }
     this.#ranks = new Uint32Array(buffer, byteOffset + layout.ranks, count)
     this.#offsetsLow = new Uint32Array(buffer, byteOffset + layout.offsetsLow, count)
     this.#offsetsHigh = new Uint16Array(buffer, byteOffset + layout.offsetsHigh, count)
@@ -153,26 +154,17 @@ export class ObjectTable {
     return new ObjectTable(bytes, count, tailCount, layoutOf(count, tailCount))
   }
 
-  /** Row of the oid of 20 bytes, or -1. */
-  findRow(oid: Uint8Array): number {
-    const first = oid[0]!
-    let low = first === 0 ? 0 : this.#fanout[first - 1]!
-    let high = this.#fanout[first]! - 1
-    while (low <= high) {
-      const middle = (low + high) >>> 1
-      const order = compareOids(this.bytes, this.#layout.oids + middle * 20, oid, 0)
-      if (order === 0) return middle
-      if (order < 0) low = middle + 1
-      else high = middle - 1
-    }
-    return -1
+  /** Row of the oid whose 20 bytes begin at `at`, or -1. */
+  findRow(oid: Uint8Array, at = 0): number {
+    return findOidRow(this.#oidRows, oid, at)
   }
 
   /** First row whose oid is `oid` or comes after it; `count` when none does. */
   firstRowFrom(oid: Uint8Array): number {
     const first = oid[0]!
-    let low = first === 0 ? 0 : this.#fanout[first - 1]!
-    let high = this.#fanout[first]!
+    const { fanout } = this.#oidRows
+    let low = first === 0 ? 0 : fanout[first - 1]!
+    let high = fanout[first]!
     while (low < high) {
       const middle = (low + high) >>> 1
       if (compareOids(this.bytes, this.#layout.oids + middle * 20, oid, 0) < 0) low = middle + 1
@@ -275,15 +267,10 @@ export class ObjectTable {
   }
 
   #checkRows(): void {
-    const { count, bytes } = this
-    for (let byte = 0, row = 0; byte < 256; byte++) {
-      const end = this.#fanout[byte]!
-      if (end < row || end > count) throw corrupt('has a fan-out that does not rise to its count')
-      for (; row < end; row++) if (bytes[this.oidsAt(row)] !== byte) throw corrupt('has a fan-out that does not match its oids')
-    }
-    if (this.#fanout[255] !== count) throw corrupt('has a fan-out that does not rise to its count')
+    const { count } = this
+    const complaint = oidRowsComplaint(this.#oidRows)
+    if (complaint !== undefined) throw corrupt(complaint)
     for (let row = 0; row < count; row++) {
-      if (row > 0 && compareOids(bytes, this.oidsAt(row - 1), bytes, this.oidsAt(row)) >= 0) throw corrupt('has oids out of order')
       if (this.#rows[this.#ranks[row]!] !== row) throw corrupt('has rows and ranks that do not match')
     }
   }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { deflate, deflateSync } from 'node:zlib'
 import type { EntryList } from '../entry-list.js'
 import { enumerateObjects, type ObjectSet } from '../enumerate.js'
@@ -6,7 +5,7 @@ import { ProtocolError } from '../errors.js'
 import { objectBits } from '../object-bits.js'
 import { oidFromBytes } from '../oid.js'
 import { packOf, type AnswerPack, type Entry, type PackRequest, type PackView, type WorkOptions } from '../ports.js'
-import type { ObjectType } from '../types.js'
+import { objectTypes } from '../types.js'
 import { decodeEntryHeader, encodeEntryHeader, encodeOfsDistance, maxHeaderBytes, type EntryHeader } from './entry.js'
 import { PackOutput } from './pack-output.js'
 import { createObjectReader, type ObjectReader } from './reader.js'
@@ -29,7 +28,7 @@ export const answerPack: AnswerPack = async function* (view, request, options) {
   yield* writePack(view, request, objects, options)
 }
 
-export interface PackForm extends Pick<PackRequest, 'thinPack' | 'ofsDelta'> {
+export interface PackForm extends Pick<PackRequest, 'thinPack' | 'ofsDelta' | 'filter'> {
   /** Deltas one upon the other, at most; beyond, an object is written whole. Undefined: as long as they are stored. */
   readonly maxChain?: number
 }
@@ -116,11 +115,18 @@ class PackWriter {
       yield* this.#writeWhole(entry)
     } else if (basePosition !== 0 && this.#form.ofsDelta) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(6, size), encodeOfsDistance(this.#output.position - basePosition)]))
-    } else if (basePosition !== 0 || (this.#form.thinPack && this.#is(base, objectBits.had))) {
+    } else if (basePosition !== 0 || this.#mayLeanOn(base)) {
       yield* this.#copy(entry, ({ size }) => Buffer.concat([encodeEntryHeader(7, size), this.#nameOf(base)]))
     } else {
       yield* this.#writeWhole(entry)
     }
+  }
+
+  /** The client has the base and can do with its name. What a filter once left out of a partial clone is not there to be leant on. */
+  #mayLeanOn(base: Entry): boolean {
+    const { thinPack, filter } = this.#form
+    if (!thinPack || !this.#is(base, objectBits.had)) return false
+    return !filter || this.#view.typeOf(base) === objectTypes.commit
   }
 
   /** Whether the chain below the entry is short enough for one more. */
@@ -220,15 +226,4 @@ class PackWriter {
   #corrupt(entry: Entry, what: string, cause?: unknown): ProtocolError {
     return new ProtocolError('corrupt', `object ${oidFromBytes(this.#nameOf(entry))} ${what}`, { cause })
   }
-}
-
-/** A whole pack in memory, without deltas: for few and small objects. */
-export function encodePack(objects: readonly { readonly type: ObjectType; readonly data: Uint8Array }[]): Buffer {
-  const header = Buffer.alloc(12)
-  header.write('PACK', 0, 'latin1')
-  header.writeUInt32BE(2, 4)
-  header.writeUInt32BE(objects.length, 8)
-  const entries = objects.flatMap(({ type, data }) => [encodeEntryHeader(type, data.length), deflateSync(data)])
-  const body = Buffer.concat([header, ...entries])
-  return Buffer.concat([body, createHash('sha1').update(body).digest()])
 }

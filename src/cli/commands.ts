@@ -3,6 +3,7 @@ import { parseWords, UsageError, type Command, type Terminal } from './command.j
 import { doctorCommand } from './doctor.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
+import { repoPurge } from './purge.js'
 import { repoReflog, repoRestore } from './ref-history.js'
 import { repoCreate, repoDelete } from './repo.js'
 import { serveCommand } from './serve.js'
@@ -16,6 +17,7 @@ const commands: readonly Command[] = [
   repoDelete,
   repoReflog,
   repoRestore,
+  repoPurge,
   userCreate,
   tokenCreate,
   gcCommand,

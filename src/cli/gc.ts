@@ -1,25 +1,6 @@
 import { createClient } from './client.js'
+import type { CollectionFigures } from '../server/chores.js'
 import type { Command } from './command.js'
-
-/** As the hub answers `POST /api/cairn/gc`. */
-interface Figures {
-  /** Undefined: not asked for; so are the three after it. */
-  readonly packs?: {
-    readonly repositories: number
-    readonly collected: number
-    readonly movedOn: number
-    readonly packs: number
-    readonly bytes: number
-    readonly objects: number
-    readonly garbage: number
-    readonly expired: number
-  }
-  readonly repositories?: number
-  readonly links?: { readonly renewed: number; readonly marked: number; readonly removed: number }
-  readonly objects?: { readonly marked: number; readonly removed: number; readonly removedBytes: number }
-  readonly blobs: { readonly doomed: number; readonly doomedBytes: number; readonly deleted: number; readonly deletedBytes: number }
-  readonly failed: readonly { readonly what: string; readonly why: string }[]
-}
 
 export const gcCommand: Command = {
   name: 'gc',
@@ -44,7 +25,7 @@ export const gcCommand: Command = {
       force: values['force'] === true,
       ...(what.length > 0 ? { what } : {}),
     })
-    const { packs, repositories, links, objects, blobs, failed } = answer as unknown as Figures
+    const { packs, repositories, links, objects, blobs, failed } = answer as unknown as CollectionFigures
     out(
       [
         ...(dryRun ? ['dry run: nothing was changed'] : []),
@@ -64,7 +45,16 @@ export const gcCommand: Command = {
   },
 }
 
-const packLines = ({ repositories, collected, movedOn, packs, bytes, objects, garbage, expired }: NonNullable<Figures['packs']>): string[] => [
+const packLines = ({
+  repositories,
+  collected,
+  movedOn,
+  packs,
+  bytes,
+  objects,
+  garbage,
+  expired,
+}: NonNullable<CollectionFigures['packs']>): string[] => [
   `packs                    in ${repositories} repositories: ${packs} (${bytes} bytes), ${objects} objects in use`,
   `  put in order           ${collected} repositories${movedOn > 0 ? `, ${movedOn} were pushed to meanwhile and come later` : ''}`,
   `  garbage                ${garbage} objects from now on, ${expired} packs of it are over`,

@@ -41,6 +41,7 @@ export interface Config {
   readonly ingestBytes: number
   readonly tableBytes: number
   readonly answerBytes: number
+  readonly answerDiskBytes: number
   /** Threads for work that would hold up others. */
   readonly workers: number
   /** Of one push. */
@@ -109,6 +110,7 @@ export function loadConfig(env: Env): Config {
     ingestBytes: read.bytes('CAIRN_INGEST_BYTES', 16 * MiB) ?? 128 * MiB,
     tableBytes: read.bytes('CAIRN_TABLE_BYTES', MiB) ?? 256 * MiB,
     answerBytes: read.bytes('CAIRN_ANSWER_BYTES', MiB) ?? 64 * MiB,
+    answerDiskBytes: read.bytes('CAIRN_ANSWER_DISK_BYTES', 0) ?? 2048 * MiB,
     workers: read.integer('CAIRN_WORKERS', { from: 1, to: 256 }) ?? Math.max(2, availableParallelism()),
     maxPackBytes,
     retentionMs: (read.integer('CAIRN_RETENTION_DAYS', { from: 1, to: 3650 }) ?? 14) * 24 * 60 * 60_000,

@@ -54,6 +54,11 @@ const settings = [
   { name: 'CAIRN_INGEST_BYTES', byDefault: '128MiB', says: 'memory for checking packs, of all pushes together' },
   { name: 'CAIRN_TABLE_BYTES', byDefault: '256MiB', says: 'memory for object tables and small packs of all repositories' },
   { name: 'CAIRN_ANSWER_BYTES', byDefault: '64MiB', says: 'memory for answers that are kept' },
+  {
+    name: 'CAIRN_ANSWER_DISK_BYTES',
+    byDefault: '2GiB',
+    says: 'disk, below the spool directory, for packs that answered clones and were made for them; 0: none is kept',
+  },
   { name: 'CAIRN_MAX_BINARY_BYTES', byDefault: '10MiB', says: 'larger binary files are only taken in git-lfs' },
   { name: 'CAIRN_RETENTION_DAYS', byDefault: '14', says: 'days for which what nothing points to any more is kept' },
   { name: 'CAIRN_WORKERS', byDefault: 'as many as cores, at least 2', says: 'threads for heavy work' },

@@ -1,3 +1,4 @@
+import { HubError } from '../errors.js'
 import type { DirectConnection, Queryable } from './pool.js'
 import { sql } from './sql.js'
 
@@ -23,8 +24,42 @@ export async function setStoreMarked(db: Queryable): Promise<void> {
   await db.execute(sql`UPDATE hub_store SET marked = true`)
 }
 
+/** How long a session may take to end. */
+const endMs = 5_000
+
 /** Any number nobody else uses: 'store' in ASCII. */
 const storeLock = 0x73746f7265
+
+/** A session as the server knows it: the number of a process alone is given out again. */
+export interface SessionId {
+  readonly pid: number
+  /** Seconds since 1970, as the server writes them. */
+  readonly startedAt: string
+}
+
+/** After that many seconds without a word the server asks whether the other side is there, and after two more questions ends the session. */
+const [idleSeconds, intervalSeconds, probes] = [15, 5, 3]
+
+/**
+ * Makes the connection one that the server does not keep for long after the other side has gone without a word, where the system can find that out.
+ * Which session it is.
+ */
+export async function beginLockSession(connection: DirectConnection): Promise<SessionId> {
+  const [row] = await connection.query<SessionId>(sql`
+    SELECT pg_backend_pid() AS pid, (SELECT extract(epoch FROM backend_start)::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS "startedAt",
+      set_config('tcp_keepalives_idle', ${String(idleSeconds)}, false), set_config('tcp_keepalives_interval', ${String(intervalSeconds)}, false),
+      set_config('tcp_keepalives_count', ${String(probes)}, false),
+      set_config('tcp_user_timeout', ${String((idleSeconds + probes * intervalSeconds) * 1000)}, false)`)
+  return { pid: row!.pid, startedAt: row!.startedAt }
+}
+
+/** Ends a session of this hub's own, if the server has it still, and with it its lock. @throws HubError `busy` when it has not gone after some seconds */
+export async function endSession(connection: DirectConnection, { pid, startedAt }: SessionId): Promise<void> {
+  const [row] = await connection.query<{ ended: boolean }>(sql`
+    SELECT pg_terminate_backend(pid, ${endMs}) AS ended FROM pg_stat_activity
+    WHERE pid = ${pid} AND extract(epoch FROM backend_start) = ${startedAt}::numeric`)
+  if (row && !row.ended) throw new HubError('busy', `the session ${pid} of the database does not end`)
+}
 
 /**
  * Takes the lock for as long as the connection lives; several may share it. False: somebody has it in a way that does not go together.

@@ -207,6 +207,14 @@ export async function listCollectCandidates(
   return rows.map(({ id }) => id)
 }
 
+/** Takes their bytes from all packs of a repository that are out of use: nobody reads them again. Comes back with the keys of blobs they had. */
+export async function stripRetiredPacks(tx: Transaction, repoId: number): Promise<string[]> {
+  const retired = sql`SELECT id FROM packs WHERE repo_id = ${repoId} AND state = 'retired'`
+  await tx.execute(sql`DELETE FROM pack_inline WHERE pack_id IN (${retired})`)
+  const rows = await tx.query<{ key: string }>(sql`DELETE FROM blob_link WHERE pack_id IN (${retired}) RETURNING key`)
+  return [...new Set(rows.map(({ key }) => key))]
+}
+
 /** Removes the rows of packs that have been out of use for so long, `limit` at most, and with them their claims on stored bytes. How many. */
 export async function removeRetiredPacks(tx: Transaction, retiredMs: number, limit: number): Promise<number> {
   const rows = await tx.query<{ id: number }>(sql`

@@ -38,7 +38,13 @@ export interface TransactionOptions {
 }
 
 export interface DirectConnection extends Queryable {
+  /** Also of a connection on which nothing comes any more. */
   close(): Promise<void>
+}
+
+export interface DirectOptions {
+  /** A statement without an answer for that long is given up, as `unavailable`, and the connection with it. Undefined: it is waited for. */
+  readonly answerMs?: number | undefined
 }
 
 export interface PoolUsage {
@@ -59,7 +65,7 @@ export interface Database extends Queryable {
   /** The pool as it is now. */
   usage(): PoolUsage
   /** A connection outside the pool, for session locks. The caller closes it. */
-  direct(): Promise<DirectConnection>
+  direct(options?: DirectOptions): Promise<DirectConnection>
   close(): Promise<void>
 }
 
@@ -88,6 +94,8 @@ export interface DatabaseOptions {
 const defaultLimits = { lockTimeoutMs: 30_000, idleInTransactionTimeoutMs: 60_000, connectTimeoutMs: 10_000 }
 /** Past its own limit a statement gets that long to say so; then its server is taken for gone. */
 const answerGraceMs = 10_000
+/** How long the server may take to hang up. */
+const goodbyeMs = 2_000
 /** Silence after which the system begins to ask whether the other side is still there. */
 const keepAliveMs = 60_000
 
@@ -123,6 +131,13 @@ function begin({ isolation, readOnly }: TransactionOptions, limits: Partial<Limi
 }
 
 const commit: Sql = { text: 'COMMIT', values: [] }
+
+/** Says goodbye and waits until the server has hung up, but not for one that is out of reach. */
+async function endClient(client: pg.Client): Promise<void> {
+  const { stream } = (client as unknown as { readonly connection: { readonly stream: { destroy(): void } } }).connection
+  const timer = setTimeout(() => stream.destroy(), goodbyeMs)
+  await client.end().finally(() => clearTimeout(timer))
+}
 
 /** Opens a pool. Nothing is connected until the first statement. */
 export function openDatabase(options: DatabaseOptions): Database {
@@ -223,13 +238,16 @@ export function openDatabase(options: DatabaseOptions): Database {
 
     usage: () => ({ connections: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
-    async direct() {
-      const client = new pg.Client(clientOptions(options.directConnection ?? options.connection))
+    async direct({ answerMs } = {}) {
+      const client = new pg.Client({
+        ...clientOptions(options.directConnection ?? options.connection),
+        ...(answerMs === undefined ? {} : { query_timeout: answerMs }),
+      })
       client.on('error', () => undefined) // the next statement reports it
       await client.connect().catch((error: unknown) => {
         throw translateError(error, directSetting)
       })
-      return { ...queryable((statement) => runDirect(client, statement)), close: () => client.end() }
+      return { ...queryable((statement) => runDirect(client, statement)), close: () => endClient(client) }
     },
 
     close: () => (closed ??= pool.end()),

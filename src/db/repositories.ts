@@ -58,6 +58,8 @@ export interface RepositoryStep {
   readonly addedBytes: number
   /** Something may no longer be relied on. */
   readonly epochChanged?: boolean
+  /** Something is gone for good: what was kept of it anywhere does not count any more. */
+  readonly purged?: boolean
   readonly headRef?: Buffer | undefined
   /** Makes a repository visible that was inserted hidden. */
   readonly reveal?: boolean
@@ -70,6 +72,7 @@ export async function stepRepository(tx: Transaction, repoId: number, step: Repo
       refs_ver = refs_ver + ${step.refsChanged ? 1 : 0}::bigint,
       packs_ver = packs_ver + ${step.packsChanged ? 1 : 0}::bigint,
       gc_epoch = gc_epoch + ${step.epochChanged ? 1 : 0}::bigint,
+      purge_epoch = purge_epoch + ${step.purged ? 1 : 0}::bigint,
       bytes = bytes + ${step.addedBytes}::bigint,
       head_ref = COALESCE(${step.headRef ?? null}::bytea, head_ref),
       deleted_at = CASE WHEN ${step.reveal ?? false}::boolean THEN NULL ELSE deleted_at END,

@@ -69,6 +69,12 @@ export async function lockUnusedBlob(tx: Transaction, key: string, unusedMs: num
   return rows.length === 1
 }
 
+/** Locks the row if it is live or doomed, however lately it was kept. As above. */
+export async function lockBlob(tx: Transaction, key: string): Promise<boolean> {
+  const rows = await tx.query(sql`SELECT FROM stored_blob WHERE key = ${key} AND state <> 'deleting' FOR UPDATE`)
+  return rows.length === 1
+}
+
 /** Locks the row if it has been doomed for so long. As above. */
 export async function lockDoomedBlob(tx: Transaction, key: string, doomedMs: number): Promise<boolean> {
   const rows = await tx.query(sql`

@@ -126,3 +126,9 @@ export async function removeUnlinkedObject(tx: Transaction, oid: string): Promis
   await tx.execute(sql`DELETE FROM representation WHERE sha256 = ${sha256Bytes(oid)}`)
   return (await tx.execute(sql`DELETE FROM large_object WHERE sha256 = ${sha256Bytes(oid)}`)) === 1
 }
+
+/** Takes links away, whatever may point to them. How many there were. */
+export async function unlinkNow(tx: Transaction, repoId: number, oids: readonly string[]): Promise<number> {
+  if (oids.length === 0) return 0
+  return tx.execute(sql`DELETE FROM repo_large_object WHERE repo_id = ${repoId} AND sha256 = ANY (${allSha256Bytes(oids)}::bytea[])`)
+}

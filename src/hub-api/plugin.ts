@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import { HubError } from '../errors.js'
 import type { LargeFiles } from '../large-files/large-files.js'
+import type { PurgeRepo } from '../repos/purge-repo.js'
 import type { Repos } from '../repos/repos.js'
 import { adminDoctorRoute } from './admin/doctor.js'
 import { adminGcRoute, type CollectGarbage } from './admin/gc.js'
@@ -11,6 +12,7 @@ import { createRepoRoute } from './create-repo.js'
 import { deleteRepoRoute } from './delete-repo.js'
 import { sendHubError } from './errors.js'
 import { createLinkedSizes } from './linked-sizes.js'
+import { purgeRepoRoutes } from './purge-repo.js'
 import { rawRoutes } from './raw.js'
 import { refHistoryRoutes } from './ref-history.js'
 import { repoInfoRoutes } from './repo-info.js'
@@ -24,6 +26,8 @@ export interface HubApiOptions {
   readonly hubId: string
   /** Undefined: this hub collects nothing. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: nothing is purged here. */
+  readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: this hub keeps none, and says so where one is asked for. */
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
 }
@@ -57,5 +61,6 @@ export const hubApi =
     adminUsersRoute(app, options)
     adminTokensRoute(app, options)
     adminDoctorRoute(app, options)
+    if (options.purgeRepo) purgeRepoRoutes(app, { purgeRepo: options.purgeRepo })
     if (options.collectGarbage) adminGcRoute(app, { collectGarbage: options.collectGarbage })
   }

@@ -4,6 +4,7 @@ import {
   isBlobLinked,
   listUnusedBlobs,
   listWaitingBlobs,
+  lockBlob,
   lockDoomedBlob,
   lockUnusedBlob,
   removeDeleted,
@@ -47,6 +48,11 @@ export interface Collector {
   doom(key: string): Promise<boolean>
   /** doomed → deleting → bytes → row. False: it is linked (and live again), was revived, is locked, or has not waited long enough. */
   finish(key: string): Promise<boolean>
+  /**
+   * live or doomed → deleting → bytes → row, at once, for what must be gone: who keeps it just now and has not linked it keeps it anew. False: it
+   * is linked, is locked, or is being deleted.
+   */
+  purge(key: string): Promise<boolean>
   /** Deletes the bytes of every row that was left in `deleting`. At start, and every minute. */
   finishDeleting(): Promise<Pick<Collection, 'deleted' | 'failed'>>
   /** One run: all that is due. With `dryRun` nothing is touched, and what the run would find is listed. */
@@ -110,6 +116,16 @@ export function createCollector(options: CollectorOptions): Collector {
       return claim !== undefined && deleteBytes(key, claim)
     })
 
+  const purge = (key: string): Promise<boolean> =>
+    exclusively(key, async () => {
+      const claim = await withRow(async (tx) => {
+        if (!(await lockBlob(tx, key))) return undefined
+        if (await isBlobLinked(tx, key)) return undefined
+        return setBlobState(tx, key, 'deleting')
+      })
+      return claim !== undefined && deleteBytes(key, claim)
+    })
+
   const finishOne = (key: string): Promise<boolean> =>
     exclusively(key, async () => {
       const claim = await claimDeleting(db, key, restMs)
@@ -135,6 +151,7 @@ export function createCollector(options: CollectorOptions): Collector {
   return {
     doom,
     finish,
+    purge,
     finishDeleting,
 
     async collect({ dryRun = false } = {}) {

@@ -61,7 +61,7 @@ export function createDirectTransfers(deps: DirectDependencies): DirectTransfers
 
   return {
     uploadUrl: ({ size }: LargeObject, uploadId, lifetimeMs) =>
-      !uploads || size > maxSinglePutBytes ? undefined : sign(stagingKey(uploadId), 'put', { expiresSeconds: lifetimeMs / 1000 }),
+      !uploads || size > maxSinglePutBytes ? undefined : sign(stagingKey(uploadId), 'put', { expiresSeconds: lifetimeMs / 1000, bytes: size }),
 
     async downloadUrl(oid: LfsOid, { lifetimeMs, fileName }) {
       const key = await findFlatKey(db, oid)

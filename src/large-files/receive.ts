@@ -148,7 +148,7 @@ async function publish(
   const write = async () => {
     try {
       await staged
-      return await staging.promote(parseBlobKey(reception.key), key)
+      return await staging.promote(parseBlobKey(reception.key), key, { bytes: size })
     } catch (error) {
       // They had been promoted, and were deleted before they could be linked; or the upload was taken for dead.
       if (error instanceof HubError && error.code === 'not-found') throw new HubError('busy', `the bytes of ${oid} have gone again`, { cause: error })

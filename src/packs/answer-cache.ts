@@ -32,6 +32,11 @@ export class AnswerMemory {
     return this.#bytes
   }
 
+  /** Lets go of all whose scope begins so. */
+  forget(prefix: string): void {
+    for (const [key, answer] of this.#answers) if (key.startsWith(prefix)) this.#drop(key, answer)
+  }
+
   /** The answers of one repository in one state; `scope` goes in front of every key. */
   within(scope: string): AnswerCache {
     return {
@@ -70,9 +75,13 @@ export class AnswerMemory {
     this.#bytes += costOf(key, answer)
     for (const [oldest, dropped] of this.#answers) {
       if (this.#bytes <= this.#maxBytes) return
-      this.#answers.delete(oldest)
-      this.#bytes -= costOf(oldest, dropped)
+      this.#drop(oldest, dropped)
     }
+  }
+
+  #drop(key: string, answer: Buffer): void {
+    this.#answers.delete(key)
+    this.#bytes -= costOf(key, answer)
   }
 }
 

@@ -1,9 +1,13 @@
+import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
+import { oidBytes } from '../../protocol/oid.js'
 import { answerPack } from '../../protocol/pack/writer.js'
-import type { AnswerCache, AnswerPack, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
+import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
+import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
 import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
+import type { AnswerFiles } from './answer-files.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -23,7 +27,9 @@ export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 export interface AnswersUsage {
   /** Memory of the answers that are kept. */
   readonly bytes: number
-  /** Fetches that wait for their turn to have a pack made. */
+  /** Disk of those that are too large for it. */
+  readonly fileBytes: number
+  /** Fetches that wait for their turn to have a history cut or a pack made. */
   readonly waiting: number
 }
 
@@ -31,10 +37,14 @@ export interface Answers {
   /** For who asks: a user, or the address of somebody unknown. */
   answerFor(caller: string): AnswerPack
   readonly reaches: Reaches
+  /** For who asks, as `answerFor`. */
+  deepenFor(caller: string): Deepen
   /** Answers of the repository in this state that were given before. */
   cacheFor(view: Snapshot): AnswerCache
   /** To be told of a pack that came out of it. */
   readonly onKept: () => void
+  /** Lets go of what is kept of a repository. */
+  forget(repoId: number): void
   usage(): AnswersUsage
 }
 
@@ -42,8 +52,10 @@ export interface AnswersOptions {
   /** Memory for answers that are kept. */
   readonly answerBytes: number
   /** Where packs are made; by default on this thread, in the caller's slices. */
-  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches }
+  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
+  /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
+  readonly files?: AnswerFiles | undefined
   /** Told of every pack that was an answer, once it is out or given up. */
   readonly onAnswered?: OnAnswered
 }
@@ -51,42 +63,65 @@ export interface AnswersOptions {
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
-  jobs = { answer: answerPack, reaches },
+  jobs = { answer: answerPack, reaches, deepen },
   limits = {},
+  files,
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
   const turns = new Turns(buildsAtOnce)
+  // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
+  const cuts = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
-      const stored = findStoredAnswer(view, request)
-      const joined = stored === -1 ? findJoinedAnswer(view, request) : undefined
-      if (joined) return watched(readJoinedPacks(view, joined, options), (outcome) => onAnswered('stored', outcome))
-      if (stored !== -1) return watched(readStoredPack(view, stored, options), (outcome) => onAnswered('stored', outcome))
-      const keys = [`repository ${view.repoId}`, caller]
-      const made = makeHere(view, request, options, () =>
-        makeInTurn(turns, keys, maxBuildMs, options, (inTime) => jobs.answer(view, request, inTime)),
-      )
-      return watched(made, (outcome) => onAnswered('walk', outcome))
+      const stored = readStoredAnswer(view, request, options)
+      if (stored) return watched(view, stored, (outcome) => onAnswered('stored', outcome))
+      const keys = keysOf(view, caller)
+      const make = (inner: WorkOptions) =>
+        makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
+      const made =
+        files && isClone(view, request)
+          ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
+          : make(options)
+      return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
     reaches: jobs.reaches,
+    deepenFor: (caller) => (view, request, options) => {
+      if (!(view instanceof RepoSnapshot)) return jobs.deepen(view, request, options)
+      return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
+    },
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
-    usage: () => ({ bytes: memory.bytes, waiting: turns.waiting }),
+    forget(repoId) {
+      files?.forget(`${repoId}`)
+      memory.forget(`${repoId} `)
+    },
+    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
 }
 
-/** A clone goes through all packs: they are fetched together, and before its turn. Who has something already seldom needs all. */
+/**
+ * Asked for by others too, perhaps. Who has something already seldom has what the next one has, and who wants no history comes for what a
+ * partial clone left out.
+ */
+function isClone(view: Snapshot, { haves, wants: [first] }: PackRequest): boolean {
+  const entry = haves.length > 0 || first === undefined ? -1 : view.find(oidBytes(first), 'read')
+  return entry !== -1 && (view.typeOf(entry) === objectTypes.commit || view.typeOf(entry) === objectTypes.tag)
+}
+
+const keysOf = ({ repoId }: Snapshot, caller: string): TurnKeys => [`repository ${repoId}`, caller]
+
+/** A clone goes through all packs: they are fetched together, and before its turn. Who has something, or leaves something out, seldom needs all. */
 async function* makeHere(
   view: Snapshot,
-  { haves }: PackRequest,
+  { haves, filter }: PackRequest,
   { slices }: WorkOptions,
   make: () => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  const coming = haves.length === 0 && view.fetchPacks(slices.signal)
+  const coming = haves.length === 0 && !filter && view.fetchPacks(slices.signal)
   if (coming) await coming
   yield* make()
 }
@@ -117,11 +152,49 @@ async function* makeInTurn(
   }
 }
 
-/** The same chunks, and how they ended. */
-async function* watched(chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
+/** Where a history ends, found in its turn. */
+async function cutInTurn<T>(
+  turns: Turns,
+  keys: TurnKeys,
+  maxMs: number,
+  options: WorkOptions,
+  cut: (options: WorkOptions) => Promise<T>,
+): Promise<T> {
+  const { slices } = options
+  const leave = await turns.take(keys, slices.signal)
+  const limit = startTimeLimit(maxMs, slices.signal, 'cutting the history')
+  try {
+    return await cut({ ...options, slices: { pause: () => slices.pause(), signal: limit.signal } })
+  } catch (error) {
+    throw limit.explain(error)
+  } finally {
+    limit.end()
+    leave()
+  }
+}
+
+/** Says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
+function keyOf({ versions }: Snapshot, request: PackRequest): string {
+  const { wants, includeTag, ...rest } = request
+  return JSON.stringify([versions.purgeEpoch, includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
+}
+
+/** From packs as they stand; undefined: it takes a walk. */
+function readStoredAnswer(view: Snapshot, request: PackRequest, options: WorkOptions): AsyncIterable<Uint8Array> | undefined {
+  const stored = findStoredAnswer(view, request)
+  if (stored !== -1) return readStoredPack(view, stored, options)
+  const joined = findJoinedAnswer(view, request)
+  return joined && readJoinedPacks(view, joined, options)
+}
+
+/** The same chunks until something is purged from the repository, and how they ended. */
+async function* watched(view: Snapshot, chunks: AsyncIterable<Uint8Array>, onEnd: (outcome: AnswerOutcome) => void): AsyncGenerator<Uint8Array> {
   let outcome: AnswerOutcome = 'left'
   try {
-    yield* chunks
+    for await (const chunk of chunks) {
+      view.checkEra()
+      yield chunk
+    }
     outcome = 'sent'
   } catch (error) {
     if (!(error instanceof ProtocolError && error.code === 'cancelled')) outcome = 'failed'

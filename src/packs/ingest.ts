@@ -3,7 +3,7 @@ import { parsePointer } from '../../lfs/pointer.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { trailerBytes } from '../../protocol/pack/entry.js'
-import { encodeIndexFile, encodeReverseIndex } from '../../protocol/pack/index-file.js'
+import { encodeIndexFile } from '../../protocol/pack/index-file.js'
 import {
   PackIndexer,
   type Connections,
@@ -14,6 +14,7 @@ import {
 } from '../../protocol/pack/indexer.js'
 import { encodeObjectTable, ObjectTable } from '../../protocol/pack/object-table.js'
 import { createObjectReader } from '../../protocol/pack/reader.js'
+import { encodeReverseIndex } from '../../protocol/pack/reverse-index.js'
 import type { PackView, Progress, StagedBinary, StagedPointer, WorkOptions } from '../../protocol/ports.js'
 import type { SpooledPack } from './spool.js'
 

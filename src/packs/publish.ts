@@ -4,11 +4,15 @@ import { linkBlobs, type BlobLink } from '../db/stored-blobs.js'
 import { lockKept, type Keeper } from '../kept/keep.js'
 import type { BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
 import { packKey, sidecarKey } from '../storage/keys.js'
+import { oneChunk } from '../storage/whole-bytes.js'
 import type { RecentTables } from './recent-tables.js'
 import type { SpooledPack } from './spool.js'
 import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
 
-/** Stores the bytes of a checked pack, whole and synced, under rows that keep them. May be called again: what is there stays. */
+/**
+ * Stores the bytes of a checked pack, whole and synced, under rows that keep them. May be called again: what is there stays, unless it has another
+ * size and so cannot be what its name says.
+ */
 export type PublishPack = (pack: CheckedPack, spooled: SpooledPack) => Promise<void>
 
 export interface PublishDependencies {
@@ -19,7 +23,10 @@ export interface PublishDependencies {
 }
 
 export function createPublishPack({ store, files, keeper, recent }: PublishDependencies): PublishPack {
-  const put = async (key: BlobKey, bytes: AsyncIterable<Uint8Array>): Promise<void> => void (await store.put(key, bytes, { ifAbsent: true }))
+  const put = async (key: BlobKey, bytes: number, source: () => AsyncIterable<Uint8Array>): Promise<void> => {
+    const there = await store.put(key, source(), { ifAbsent: true })
+    if (there.bytes !== bytes) await store.put(key, source())
+  }
   return async (pack, spooled) => {
     if (pack.inline) return // it goes with its row
     const [packAt, idx, rev, tbl] = blobsOf(pack)
@@ -30,12 +37,12 @@ export function createPublishPack({ store, files, keeper, recent }: PublishDepen
         write: () =>
           spooled.moveTo(
             (path) => files.putFile(packAt.key, path, pack.sha256),
-            (bytes) => put(packAt.key, bytes),
+            (chunks) => put(packAt.key, pack.bytes, chunks),
           ),
       },
-      { key: idx.key, bytes: pack.idx.length, write: () => put(idx.key, whole(pack.idx)) },
-      { key: rev.key, bytes: pack.rev.length, write: () => put(rev.key, whole(pack.rev)) },
-      { key: tbl.key, bytes: pack.tbl.length, write: () => put(tbl.key, whole(pack.tbl)) },
+      { key: idx.key, bytes: pack.idx.length, write: () => put(idx.key, pack.idx.length, () => oneChunk(pack.idx)) },
+      { key: rev.key, bytes: pack.rev.length, write: () => put(rev.key, pack.rev.length, () => oneChunk(pack.rev)) },
+      { key: tbl.key, bytes: pack.tbl.length, write: () => put(tbl.key, pack.tbl.length, () => oneChunk(pack.tbl)) },
     ])
     recent.remember(tbl.sha256, pack.tbl)
   }
@@ -107,8 +114,4 @@ function blobsOf({ sha256, sidecarNames }: CheckedPack): readonly [PackBlob, Pac
     return { key: sidecarKey(name, kind), kind, sha256: name }
   }
   return [{ key: packKey(sha256), kind: 'pack', sha256 }, sidecar('idx', 0), sidecar('rev', 1), sidecar('tbl', 2)]
-}
-
-async function* whole(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
 }

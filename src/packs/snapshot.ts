@@ -32,11 +32,20 @@ export interface SnapshotPack {
   readonly where: 'inline' | 'file' | 'remote'
 }
 
+/** All snapshots between two purges of a repository: once it is over, nothing more is read through them. */
+export interface PurgeEra {
+  over: boolean
+}
+
 /** One repository, frozen: what `PackView` promises, and what it was made of. */
 export interface Snapshot extends PackView {
   readonly repoId: number
   readonly versions: SnapshotVersions
   readonly packs: readonly SnapshotPack[]
+  /** @throws ProtocolError `cancelled` once something was purged from the repository: what goes on may be what had to go */
+  checkEra(): void
+  /** Keeps what it pins until what comes back is called as well: for work that may outlive who opened it. */
+  retain(): () => void
   /** Entry of an object in one pack, or -1. */
   findIn(pack: number, oid: Uint8Array): Entry
   /** The commits that may be relied on and whose oid begins with these hex digits, sorted; no more than two, which is one too many. */
@@ -240,6 +249,10 @@ export interface SnapshotParts {
   readonly release: () => void
   /** Where files can be taken away. The owner of the snapshot releases them. */
   readonly leases?: PackLeases | undefined
+  /** Undefined: nothing is pinned. */
+  readonly retain?: () => () => void
+  /** Undefined: nothing is ever purged. */
+  readonly era?: PurgeEra
 }
 
 export class RepoSnapshot extends PackSetView implements Snapshot {
@@ -254,6 +267,19 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
     this.versions = parts.versions
     this.packs = parts.set.packs
     this.#parts = parts
+  }
+
+  retain(): () => void {
+    return this.#parts.retain?.() ?? (() => undefined)
+  }
+
+  checkEra(): void {
+    if (this.#parts.era?.over) throw new ProtocolError('cancelled', 'something was purged from the repository meanwhile')
+  }
+
+  override read(pack: number, from: number, to: number): Promise<Uint8Array> {
+    if (this.#parts.era?.over) return Promise.reject(new ProtocolError('cancelled', 'something was purged from the repository meanwhile'))
+    return super.read(pack, from, to)
   }
 
   get fetch(): PackFetch | undefined {

@@ -8,7 +8,7 @@ import type { PackLeasing } from './local-packs.js'
 import { PackList, type OpenedPack } from './pack-list.js'
 import { RefList } from './ref-list.js'
 import { SnapshotLeases } from './snapshot-leases.js'
-import { RepoSnapshot, type Snapshot, type SnapshotVersions } from './snapshot.js'
+import { RepoSnapshot, type PurgeEra, type Snapshot, type SnapshotVersions } from './snapshot.js'
 
 export interface SnapshotsOptions {
   readonly db: Database
@@ -28,6 +28,7 @@ interface Loaded {
   readonly list: PackList
   readonly bytes: number
   readonly at: number
+  readonly era: PurgeEra
 }
 
 interface RepoEntry {
@@ -103,25 +104,30 @@ export class Snapshots {
     this.#bytes = 0
   }
 
-  #snapshot(entry: RepoEntry, { versions, refs, list }: Loaded): Snapshot {
+  #snapshot(entry: RepoEntry, { versions, refs, list, era }: Loaded): Snapshot {
     const { leasing } = this.#options
     const held = list.holdSet()
     const { packs, stored } = held.set
     const leases = leasing && new SnapshotLeases(leasing, (pack) => ({ ...packs[pack]!, file: stored[pack]!.file! }))
-    let released = false
+    let holders = 1
+    const drop = () => {
+      if (--holders > 0) return
+      leases?.release()
+      held.drop()
+      this.#unpin(entry)
+    }
     return new RepoSnapshot({
       repoId: entry.repoId,
       versions,
       refs,
       set: held.set,
       reader: list.reader,
+      era,
       leases,
-      release: () => {
-        if (released) return
-        released = true
-        leases?.release()
-        held.drop()
-        this.#unpin(entry)
+      release: once(drop),
+      retain: () => {
+        holders++
+        return once(drop)
       },
     })
   }
@@ -145,6 +151,7 @@ export class Snapshots {
   #replace(entry: RepoEntry, loaded: Loaded | undefined): void {
     const old = entry.loaded
     entry.loaded = loaded
+    if (loaded && old && old.era !== loaded.era) old.era.over = true
     this.#bytes += (loaded?.bytes ?? 0) - (old?.bytes ?? 0)
     if (old && old.list !== loaded?.list) old.list.retire()
   }
@@ -198,6 +205,7 @@ export class Snapshots {
         list,
         bytes: list.bytes + read.refs.bytes,
         at,
+        era: loaded?.versions.purgeEpoch === purgeEpoch ? loaded.era : { over: false },
       })
     } finally {
       if (entry.loaded?.list !== fresh) fresh.retire()
@@ -239,6 +247,14 @@ export class Snapshots {
       for (const { bytes } of opened.values()) bytes.drop()
       throw error
     }
+  }
+}
+
+function once(work: () => void): () => void {
+  let done = false
+  return () => {
+    if (!done) work()
+    done = true
   }
 }
 

@@ -300,10 +300,10 @@ export class SpooledPack implements ByteSource {
 
   /**
    * Gives the pack away: `move` takes the file over by its path, and may do so once; otherwise, and for a pack in memory, `copy` gets
-   * the bytes. Reading goes on afterwards.
+   * the bytes, as often as it asks. Reading goes on afterwards.
    */
-  async moveTo(move: (path: string) => Promise<void>, copy: (bytes: AsyncIterable<Uint8Array>) => Promise<void>): Promise<void> {
-    if (!this.#file || this.#moved) return copy(this.#chunks())
+  async moveTo(move: (path: string) => Promise<void>, copy: (bytes: () => AsyncIterable<Uint8Array>) => Promise<void>): Promise<void> {
+    if (!this.#file || this.#moved) return copy(() => this.#chunks())
     // The system tells of bytes it could not write only once: not to whoever syncs next.
     await this.#synced?.catch(asHubError)
     this.#moved = true

@@ -16,9 +16,9 @@ export function findStoredAnswer(view: Snapshot, request: PackRequest): number {
 }
 
 /** Whether all that is wanted is in this pack, and all that is in it is reachable from what is wanted, and nothing else was asked for. */
-export function coversPack(view: Snapshot, ordinal: number, { wants, haves, ofsDelta, includeTag }: PackRequest): boolean {
+export function coversPack(view: Snapshot, ordinal: number, { wants, haves, ofsDelta, includeTag, boundary, filter }: PackRequest): boolean {
   const pack = view.packs[ordinal]!
-  if (haves.length > 0 || wants.length === 0 || !ofsDelta || pack.roots === null || pack.class > 1) return false
+  if (boundary || filter || haves.length > 0 || wants.length === 0 || !ofsDelta || pack.roots === null || pack.class > 1) return false
   if (!wants.every((oid) => view.findIn(ordinal, oidBytes(oid)) !== -1)) return false
   if (includeTag && !holdsItsTags(view, ordinal)) return false
   const wanted = new Set<Oid>(wants)

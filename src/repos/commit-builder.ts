@@ -2,9 +2,9 @@ import { encodeCommit, type Ident } from '../../protocol/objects/commit.js'
 import { hashObject } from '../../protocol/objects/hash.js'
 import { encodeTree, type TreeEntry } from '../../protocol/objects/tree.js'
 import { oidFromBytes } from '../../protocol/oid.js'
-import { encodePack } from '../../protocol/pack/writer.js'
 import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
 import { HubError } from '../errors.js'
+import type { PackObject } from './pack-stream.js'
 
 /** One file of a commit: path with slashes, UTF-8; whole content. */
 export interface CommitFile {
@@ -14,8 +14,8 @@ export interface CommitFile {
 
 export interface BuiltCommit {
   readonly oid: Oid
-  /** A whole pack with the commit, its trees and its blobs. */
-  readonly pack: Buffer
+  /** All that the commit is made of, itself first: what a pack of it holds. */
+  readonly objects: readonly PackObject[]
 }
 
 interface Folder {
@@ -27,15 +27,15 @@ const maxPathBytes = 4096
 const maxDepth = 64
 
 /**
- * A root commit that holds exactly `files`, as a pack in memory: for few and small files.
+ * A root commit that holds exactly `files`, in memory: for few and small files.
  * @throws HubError `invalid` for paths that no checkout could hold
  */
 export function buildRootCommit(files: readonly CommitFile[], message: string, author: Ident): BuiltCommit {
-  const objects: { type: ObjectType; data: Uint8Array }[] = []
+  const objects: PackObject[] = []
   const seen = new Set<Oid>()
   const add = (type: ObjectType, data: Uint8Array): Oid => {
     const oid = oidFromBytes(hashObject(type, data))
-    if (!seen.has(oid)) objects.push({ type, data })
+    if (!seen.has(oid)) objects.push({ type, data: () => data })
     seen.add(oid)
     return oid
   }
@@ -43,7 +43,7 @@ export function buildRootCommit(files: readonly CommitFile[], message: string, a
   for (const { path, content } of files) place(root, path, add(objectTypes.blob, content))
   const tree = writeFolder(root, add)
   const oid = add(objectTypes.commit, encodeCommit({ tree, parents: [], author, committer: author, message }))
-  return { oid, pack: encodePack(objects.toReversed()) }
+  return { oid, objects: objects.toReversed() }
 }
 
 function place(root: Folder, path: string, blob: Oid): void {

@@ -9,6 +9,7 @@ import type { Slices } from '../../protocol/ports.js'
 import { applyUpdate } from './apply-update.js'
 import { defaultAttributes } from './attributes.js'
 import { buildRootCommit, type CommitFile } from './commit-builder.js'
+import { streamPack } from './pack-stream.js'
 import { createUpdateId } from './update-id.js'
 
 /** Who signs commits that the hub makes for somebody. */
@@ -55,7 +56,7 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
   const neverLeaves = new AbortController().signal
   const staged =
     commit &&
-    (await packs.stage(oneChunk(commit.pack), {
+    (await packs.stage(streamPack(commit.objects), {
       updateId,
       newOids: [commit.oid],
       source: 'api',
@@ -126,7 +127,3 @@ function frontMatter({ type, name }: RepoPath, license: string | undefined, sdk:
 }
 
 const authorOf = ({ name }: CommitAuthor) => ({ name, email: `${name}@users.noreply`, seconds: Math.floor(Date.now() / 1000), timezone: '+0000' })
-
-async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  yield bytes
-}

@@ -15,6 +15,7 @@ export function createFetchPort(view: Snapshot, answers: Answers, caller: string
     view,
     answer: answers.answerFor(caller),
     reaches: answers.reaches,
+    deepen: answers.deepenFor(caller),
     cache: answers.cacheFor(view),
     onKept: answers.onKept,
     // Whatever a visible ref reaches lies in classes 0 and 1, and so does what was force-pushed away until gc:

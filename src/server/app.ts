@@ -16,6 +16,7 @@ import { registerRequestContext } from '../http/request-context.js'
 import { createRequestId } from '../http/request-id.js'
 import { lfsHttp, type LfsHttpOptions } from '../lfs-http/plugin.js'
 import type { LargeFiles } from '../large-files/large-files.js'
+import type { PurgeRepo } from '../repos/purge-repo.js'
 import type { Repos } from '../repos/repos.js'
 import type { Uploads } from '../repos/uploads.js'
 import { web } from '../web/plugin.js'
@@ -37,6 +38,8 @@ export interface AppServices {
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
   /** Undefined: nothing is collected. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: nothing is purged. */
+  readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: no git-lfs. */
   readonly lfs?: LfsHttpOptions | undefined
   /** Undefined: no pages. */
@@ -125,6 +128,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
       accounts: services.accounts,
       largeFiles: services.largeFiles,
       collectGarbage: services.collectGarbage,
+      purgeRepo: services.purgeRepo,
     }),
   )
   if (services.pages) void app.register(web({ repos: services.repos, ...services.pages }))

@@ -1,6 +1,5 @@
 import type { Task } from '../jobs/runner.js'
-import type { Collection } from '../kept/collect.js'
-import { createCollector } from '../kept/collect.js'
+import { createCollector, type Collection, type Collector } from '../kept/collect.js'
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
 import type { FindPointers } from '../packs/find-pointers.js'
@@ -42,6 +41,8 @@ export interface Chores {
   /** How often, milliseconds. */
   readonly schedule: Readonly<Record<ChoreName, number>>
   collect(options: ChoreOptions): Promise<CollectionReport>
+  /** Deletes a blob that nothing needs, at once. */
+  readonly purgeBlob: Collector['purge']
 }
 
 const minute = 60_000
@@ -66,6 +67,7 @@ export function createChores(deps: ChoresDependencies): Chores {
   })
   return {
     collect,
+    purgeBlob: (key) => blobs.purge(key),
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()
@@ -86,14 +88,15 @@ export function createChores(deps: ChoresDependencies): Chores {
 }
 
 const bytesOf = (rows: readonly { readonly bytes: number }[]): number => rows.reduce((sum, { bytes }) => sum + bytes, 0)
+const apart = ({ failed, ...figures }: PacksReport) => ({ failed, figures })
 const failureOf = ({ repoId, error }: RepoFailure) => ({ what: `repository ${repoId}`, why: wordsOf(error) })
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))
 
 /** A report as JSON: figures, and what failed in words. */
 export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
-  const { failed: packsFailed = [], ...packFigures } = packs ?? {}
+  const ofPacks = packs && apart(packs)
   return {
-    ...(packs ? { packs: packFigures } : {}),
+    ...(ofPacks ? { packs: ofPacks.figures } : {}),
     ...(largeFiles ? { repositories: largeFiles.repositories, links: largeFiles.links, objects: largeFiles.objects } : {}),
     blobs: {
       doomed: blobs.doomed.length,
@@ -102,7 +105,7 @@ export function reportFigures({ packs, largeFiles, blobs }: CollectionReport) {
       deletedBytes: bytesOf(blobs.deleted),
     },
     failed: [
-      ...[...packsFailed, ...(largeFiles?.failed ?? [])].map(failureOf),
+      ...[...(ofPacks?.failed ?? []), ...(largeFiles?.failed ?? [])].map(failureOf),
       ...blobs.failed.map(({ key, error }) => ({ what: key, why: wordsOf(error) })),
     ],
   }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
 import { createFormTokens } from '../auth/csrf.js'
 import { createKeyRing, type KeyRing } from '../auth/keys.js'
@@ -20,8 +21,10 @@ import { createKeeper } from '../kept/keep.js'
 import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
 import type { LinkClaims } from '../lfs-http/links.js'
+import { AnswerFiles } from '../packs/answer-files.js'
 import { createAnswers } from '../packs/answers.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
+import { createPurgePacks } from '../packs/collect/purge.js'
 import { createFold } from '../packs/collect/fold.js'
 import { createPacks } from '../packs/packs.js'
 import { createPackJobs } from '../packs/workers/pack-jobs.js'
@@ -29,6 +32,8 @@ import { PackWorkers } from '../packs/workers/pool.js'
 import { createSlices } from '../packs/slices.js'
 import { openSpool } from '../packs/spool.js'
 import { visibilityClass } from '../repos/ref-changes.js'
+import { createLivePointers } from '../repos/live-pointers.js'
+import { createPurgeRepo } from '../repos/purge-repo.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
@@ -145,7 +150,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     await hubStore.sweep()
     const directUploads = hubStore.signedLinks !== undefined && (await hubStore.provesUploads())
     if (hubStore.signedLinks && !directUploads)
-      log({ store: hubStore.name }, 'uploads come through the hub: the store copies what nobody signed for, or cannot be reached as clients do')
+      log({ store: hubStore.name }, 'uploads come through the hub: the store takes what nobody signed for, or cannot be reached as clients do')
     const packFiles = await openPackFiles(config, hubStore)
     closers.push(async () => packFiles.close())
     const spool = openSpool({
@@ -189,7 +194,11 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       }),
     )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const answers = createAnswers({ answerBytes: config.answerBytes, jobs, onAnswered: work.onAnswered })
+    const files =
+      config.answerDiskBytes > 0
+        ? new AnswerFiles({ directory: join(spool.directory, 'answers'), maxBytes: config.answerDiskBytes, slices })
+        : undefined
+    const answers = createAnswers({ answerBytes: config.answerBytes, files, jobs, onAnswered: work.onAnswered })
     const repos = work.watchRepos(
       createRepos({
         db,
@@ -248,6 +257,11 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
+      purgeRepo: createPurgeRepo({
+        db,
+        purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
+        pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
+      }),
       largeFiles,
       lfs: {
         largeFiles,
@@ -282,6 +296,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       metrics,
       close: async () => {
         await queue.close()
+        files?.forget()
         packs.close()
         await workers.close()
         await close()

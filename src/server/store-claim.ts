@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { ensureHubStore, setStoreMarked, tryStoreLock } from '../db/hub-store.js'
+import { beginLockSession, endSession, ensureHubStore, setStoreMarked, tryStoreLock, type SessionId } from '../db/hub-store.js'
 import type { Database, DirectConnection } from '../db/pool.js'
 import { HubError } from '../errors.js'
 import type { BlobStore } from '../storage/blob-store.js'
@@ -22,9 +22,12 @@ export interface StoreClaimOptions {
   readonly onLost: (error: HubError) => void
   /** How often it is asked whether the lock is still held. */
   readonly checkEveryMs?: number
+  /** How long an answer to that may take. Then the session is given up, and another takes its place. */
+  readonly answerMs?: number
 }
 
 const maxIdBytes = 64
+const defaultAnswerMs = 10_000
 
 /**
  * Makes sure that database and store belong together, and that nobody works on them who would not see what this hub writes: a hub with a store of
@@ -32,19 +35,28 @@ const maxIdBytes = 64
  * @throws HubError `config`
  */
 export async function claimStore(options: StoreClaimOptions): Promise<StoreClaim> {
-  const held = await takeLock(options)
+  const own: SessionId[] = []
+  const held = await takeLock(options, own)
   try {
     await ensureSameStore(options)
   } catch (error) {
     await held.close()
     throw error
   }
-  return keepLock(options, held)
+  return keepLock(options, held, own)
 }
 
-async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<DirectConnection> {
-  const connection = await db.direct()
+/**
+ * `own`: sessions of this hub that are out of reach, and that the server may take to be alive still: they would keep the hub itself from its place.
+ * They are ended, and the new one is the only one in the list afterwards, whether it has the lock or its answer was lost.
+ * @throws HubError `config` when somebody else has it, `unavailable`, `busy`
+ */
+async function takeLock({ db, shared, storeName, answerMs = defaultAnswerMs }: StoreClaimOptions, own: SessionId[]): Promise<DirectConnection> {
+  const connection = await db.direct({ answerMs })
   try {
+    const session = await beginLockSession(connection)
+    for (const lost of own) await endSession(connection, lost)
+    own.splice(0, own.length, session)
     if (await tryStoreLock(connection, { shared })) return connection
   } catch (error) {
     await connection.close().catch(() => undefined)
@@ -60,29 +72,29 @@ async function takeLock({ db, shared, storeName }: StoreClaimOptions): Promise<D
 }
 
 /** A lock of a session ends with the session, and that with the server: it is taken again before somebody else does. */
-function keepLock(options: StoreClaimOptions, first: DirectConnection): StoreClaim {
+function keepLock(options: StoreClaimOptions, first: DirectConnection, own: SessionId[]): StoreClaim {
   const { checkEveryMs = 5_000, shared, onLost } = options
   const ended = new AbortController()
   let connection: DirectConnection | undefined = first
-  const holds = async (): Promise<boolean> => {
+  /** Comes back when it is held. */
+  const hold = async (): Promise<void> => {
     try {
-      // Once more on the same session is always had: only its end is found out so.
-      if (connection && (await tryStoreLock(connection, { shared }))) return true
+      // Once more on the same session is always had: only its end, or silence, is found out so.
+      if (connection && (await tryStoreLock(connection, { shared }))) return
     } catch {
       await connection?.close().catch(() => undefined)
       connection = undefined
     }
-    connection = await takeLock(options)
-    return true
+    connection = await takeLock(options, own)
   }
   const watching = (async () => {
     for (;;) {
       await delay(checkEveryMs, undefined, { signal: ended.signal, ref: false })
       try {
-        await holds()
+        await hold()
       } catch (error) {
         if (error instanceof HubError && error.code === 'config') return onLost(error)
-        // the database is away: nobody else can have taken the lock
+        // the database is away or silent, and what nobody can ask is asked again
       }
     }
   })().catch(() => undefined)

@@ -88,10 +88,12 @@ export interface Promote {
     options?: ExpectedBytes & { readonly signal?: AbortSignal; readonly into?: BlobKey },
   ): Promise<number>
   /**
-   * Gives staged bytes their final key, for good. Where that has bytes already these stay, and the staged ones go; called again it changes nothing.
+   * Gives staged bytes their final key, for good, and comes back with what is there. Where that has bytes already these stay, and the staged ones
+   * go; called again it changes nothing. `bytes`: how many there have to be. What is there in another number is not whole, and staged bytes of
+   * this number take its place.
    * @throws HubError `not-found` when neither is there
    */
-  promote(staging: BlobKey, final: BlobKey): Promise<BlobInfo>
+  promote(staging: BlobKey, final: BlobKey, options?: { readonly bytes?: number }): Promise<BlobInfo>
 }
 
 /** An upload in parts. It can be written down, and outlives the process. */
@@ -129,8 +131,16 @@ export interface MultipartStore {
   abort(upload: MultipartUpload): Promise<void>
 }
 
+export interface LinkOptions {
+  readonly expiresSeconds: number
+  /** To get: what a browser is to call the file. */
+  readonly fileName?: string
+  /** To put: the store refuses a body that is not announced to have exactly as many. */
+  readonly bytes?: number
+}
+
 /** Addresses a client can use without us. */
 export interface SignedLinks {
   /** Undefined: this store has no such thing. */
-  signedUrl(key: BlobKey, use: 'get' | 'put', options: { readonly expiresSeconds: number; readonly fileName?: string }): URL | undefined
+  signedUrl(key: BlobKey, use: 'get' | 'put', options: LinkOptions): URL | undefined
 }

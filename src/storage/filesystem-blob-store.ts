@@ -97,12 +97,13 @@ export function createFilesystemBlobStore({ directory }: { readonly directory: s
       return size
     },
 
-    async promote(staging, final) {
+    async promote(staging, final, { bytes } = {}) {
       const folder = dirname(pathOf(final))
       const made = folders.make(folder)
-      await made.made
+      const [there] = await Promise.all([bytes === undefined ? undefined : find(final), made.made])
+      const replaces = there !== undefined && there.bytes !== bytes && (await find(staging))?.bytes === bytes
       // Gone: somebody else promoted it, or there never was anything.
-      await giveName(pathOf(staging), pathOf(final)).catch(ifMissing(undefined))
+      await (replaces ? rename : giveName)(pathOf(staging), pathOf(final)).catch(ifMissing(undefined))
       // The disk can do these together.
       const [info] = await Promise.all([find(final), made.synced, folders.sync(folder)])
       if (!info) throw new HubError('not-found', `${staging} is not in the store`)

@@ -75,12 +75,11 @@ export function createMemoryBlobStore(): MemoryBlobStore {
       return set(key, await collect(bytes, signal), false).bytes
     },
 
-    async promote(staging, final) {
-      const blob = blobs.get(staging)
-      if (!find(final)) {
-        if (!blob) throw new HubError('not-found', `${staging} is not in the store`)
-        blobs.set(final, blob)
-      }
+    async promote(staging, final, { bytes } = {}) {
+      const [blob, there] = [blobs.get(staging), blobs.get(final)]
+      if (!blob && !there) throw new HubError('not-found', `${staging} is not in the store`)
+      const isWhole = bytes === undefined || there?.content.length === bytes
+      if (blob && (!there || (!isWhole && blob.content.length === bytes))) blobs.set(final, blob)
       blobs.delete(staging)
       return find(final)!
     },

@@ -93,8 +93,8 @@ export function createS3BlobStore(options: S3BlobStoreOptions): S3BlobStore {
       written = true
     },
 
-    signedUrl(key, use, { expiresSeconds, fileName }) {
-      if (use === 'put') return publicSigner.presign({ method: 'PUT', key }, expiresSeconds)
+    signedUrl(key, use, { expiresSeconds, fileName, bytes }) {
+      if (use === 'put') return publicSigner.presign({ method: 'PUT', key }, expiresSeconds, bytes)
       // A browser must never run what somebody stored.
       const query = { 'response-content-disposition': attachment(fileName), 'response-content-type': 'application/octet-stream' }
       return publicSigner.presign({ method: 'GET', key, query }, expiresSeconds)

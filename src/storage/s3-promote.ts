@@ -62,13 +62,14 @@ export function createS3Promote({ transport, objects, parts, bucket, puts, singl
       return (await puts.put(key, bytes, options)).bytes
     },
 
-    async promote(staging, final) {
+    async promote(staging, final, { bytes } = {}) {
       const there = await objects.find(final)
-      if (there) {
+      const isWhole = bytes === undefined || there?.bytes === bytes
+      const staged = there && isWhole ? undefined : await objects.find(staging)
+      if (there && (isWhole || staged?.bytes !== bytes)) {
         await objects.delete(staging)
         return infoOf(there)
       }
-      const staged = await objects.find(staging)
       if (staged && staged.bytes > singleCopyBytes) await copyInParts(staged, final)
       // Neither copied nor gone to the final key: somebody replaced it, which nobody may.
       else if (staged && !(await copyWhole(staged, final)) && !(await objects.find(final))) throw vanished(staging)

@@ -31,8 +31,8 @@ export interface SignedRequest {
 export interface S3Signer {
   /** @param sha256 hex of the body's hash, which the store then verifies; or `UNSIGNED-PAYLOAD` */
   sign(request: RequestToSign, sha256: string): SignedRequest
-  /** An address that needs no headers, for who has no keys. */
-  presign(request: RequestToSign, expiresSeconds: number): URL
+  /** An address that needs no headers, for who has no keys. `bodyBytes`: it is good for a body of that length alone, as Content-Length says it. */
+  presign(request: RequestToSign, expiresSeconds: number, bodyBytes?: number): URL
 }
 
 /** Signature version 4 and the two styles of addresses, as `minio` makes them. It sends nothing. */
@@ -67,9 +67,11 @@ export function createS3Signer({ endpoint, bucket, region, accessKey, secretKey,
       return { url: `${protocol}//${headers['host']}${path}`, headers: { ...headers, authorization } }
     },
 
-    presign(request, expiresSeconds) {
+    presign(request, expiresSeconds, bodyBytes) {
       const address = addressOf(request)
-      const signed = { ...address, headers: { host: address.headers['host']! } }
+      // `minio` leaves `content-length` out of every signature; spelled so it is signed, under the same name in small letters.
+      const length = bodyBytes === undefined ? {} : { 'Content-Length': String(bodyBytes) }
+      const signed = { ...address, headers: { ...length, host: address.headers['host']! } }
       return new URL(presignSignatureV4(signed, accessKey, secretKey, undefined, region, new Date(), expiresSeconds))
     },
   }

@@ -412,6 +412,22 @@ export function promoteContract(t: Test, openStore: OpenStore<BlobStore & Promot
     t.same(await contents(), [final])
   })
 
+  t.test('what is at the final key in another size than the bytes are known to have is replaced, by bytes that have it', async (t) => {
+    const { store, contents } = await openStore()
+    const [one, two, three, final] = [stagingKey('one'), stagingKey('two'), stagingKey('three'), lfsKey(sha256('bytes'))]
+    await store.put(final, chunks('byt'))
+    await store.put(one, chunks('byte'))
+    t.match(await store.promote(one, final, { bytes: 5 }), { key: final, bytes: 3 }, 'no better than what is there')
+    t.match(await store.promote(three, final, { bytes: 5 }), { key: final, bytes: 3 }, 'nothing is staged')
+    await store.stage(two, chunks('bytes'), { bytes: 5, sha256: sha256('bytes'), into: final })
+    t.match(await store.promote(two, final, { bytes: 5 }), { key: final, bytes: 5 })
+    t.equal((await read(store, final)).toString(), 'bytes')
+    await store.put(three, chunks('other'))
+    t.match(await store.promote(three, final, { bytes: 5 }), { key: final, bytes: 5 })
+    t.equal((await read(store, final)).toString(), 'bytes', 'what has its size stays')
+    t.same(await contents(), [final])
+  })
+
   t.test('several promotions to one key at once all succeed', async (t) => {
     const { store, contents } = await openStore()
     const final = lfsKey(sha256('bytes'))

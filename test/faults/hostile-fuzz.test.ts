@@ -73,6 +73,10 @@ t.test(`${times} spoilt pushes and ${times} spoilt fetches: never a 5xx, never a
       {},
     ],
     [pkts(`want ${side.oid} multi_ack side-band \n`, '0000', `have ${plain.oid}\n`, 'done\n'), {}],
+    [pkts(`want ${side.oid} deepen-relative side-band-64k\n`, `shallow ${plain.oid}\n`, 'deepen 2\n', '0000', `have ${plain.oid}\n`, 'done\n'), {}],
+    [fetchBody([side.oid], `shallow ${plain.oid}`, 'deepen-since 1', 'deepen-not main', 'filter combine:tree:2+blob:limit=1k'), v2],
+    [pkts('command=fetch', '0001', 'sideband-all', 'want-ref refs/heads/main', 'deepen 2147483647', `shallow ${side.oid}`, 'done', '0000'), v2],
+    [pkts('command=object-info', '0001', 'size', `oid ${plain.oid}`, `oid ${zero}`, '0000'), v2],
     [pkts(`want ${first}\n`, '0000', 'done\n'), { 'git-protocol': 'version=1' }],
   ]
   const tokens = [

@@ -1,10 +1,7 @@
-import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtemp, open, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { workTree } from '../support/domain.js'
 import { git } from '../support/git.js'
@@ -33,8 +30,8 @@ import {
 } from '../support/hostile.js'
 import { startHub, type Hub } from '../support/hub.js'
 import { blob, commitOf, nameOf, packOf, sizeVarint, treeOf } from '../support/packs.js'
+import { mountSmallDisk, smallDiskMissing } from '../support/small-disk.js'
 
-const run = promisify(execFile)
 const hub = await startHub(t)
 const { file, tree, commit, oid: tip, pack: whole } = history('hello\n')
 const pushed = (pack: Buffer, repo: string, command = create(tip)): Promise<string> => pushOne(hub, repo, pack, command)
@@ -200,33 +197,12 @@ t.test('a push for which the spool has no room is told so, and the next small on
   await showFull(t, hub, 'the pushes under way are over the 2097152 bytes the hub has room for, try again later')
 })
 
-const diskRefusal = await mountRefusal()
-t.test('a push that fills the disk is told so, and the hub goes on', { skip: diskRefusal }, async (t) => {
-  const disk = await mkdtemp(join(tmpdir(), 'cairn-small-disk-'))
-  t.teardown(async () => {
-    await run('umount', ['-l', disk])
-    await rm(disk, { recursive: true, force: true })
-  })
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', disk])
+t.test('a push that fills the disk is told so, and the hub goes on', { skip: smallDiskMissing() }, async (t) => {
+  const disk = mountSmallDisk(t, '4m')
   const hub = await startHub(t, { env: { CAIRN_SPOOL_DIR: disk, CAIRN_SPOOL_BYTES: '1GiB' } })
   await showFull(t, hub, 'no space is left on the hub')
   t.match(hub.output(), 'ENOSPC', 'the log says why')
 })
-
-/** Why there can be no small disk here; false: there can. */
-async function mountRefusal(): Promise<string | false> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'a small disk needs root and Linux'
-  const folder = await mkdtemp(join(tmpdir(), 'cairn-mount-'))
-  try {
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder])
-    await run('umount', [folder])
-    return false
-  } catch (error) {
-    return `no tmpfs can be mounted: ${String(error).split('\n')[0]}`
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
-}
 
 /** A push too big for the room there is, by git and by hand, and then one that is not. */
 async function showFull(t: Test, hub: Hub, message: string): Promise<void> {

@@ -129,8 +129,17 @@ t.test('a push', async (t) => {
 
   t.test('from a shallow clone is an ordinary one until something is missing', async (t) => {
     const port = fakeReceive()
-    const body = Buffer.concat([pkts(`shallow ${c}\n`, `${a} ${b} refs/heads/x\0 report-status`, '0000'), emptyPack])
-    t.equal(await wireText(serve(body, port)), report('unpack ok', 'ok refs/heads/x'))
+    const bytes = Buffer.concat([pkts(`shallow ${c}\n`, `${a} ${b} refs/heads/x\0 report-status`, '0000'), emptyPack])
+    t.equal(await wireText(serve(bytes, port)), report('unpack ok', 'ok refs/heads/x'))
+    const missing = async () => Promise.reject(new ProtocolError('missing-object', 'no parent'))
+    t.equal(await wireText(serve(bytes, fakeReceive({ stage: missing }))), report('unpack ok', 'ng refs/heads/x shallow update not allowed'))
+    const banded = pkts(`shallow ${c}\n`, `${a} ${b} refs/heads/x\0 report-status side-band-64k`, '0000')
+    t.equal(
+      await wireText(serve(Buffer.concat([banded, emptyPack]), fakeReceive({ stage: missing }))),
+      '000f\x02no parent\n0046\x01000eunpack ok\n002fng refs/heads/x shallow update not allowed\n00000000',
+    )
+    const broken = async () => Promise.reject(new ProtocolError('bad-pack', 'no pack'))
+    t.equal(await wireText(serve(bytes, fakeReceive({ stage: broken }))), report('unpack no pack', 'ng refs/heads/x unpacker error'))
   })
 
   t.test('of 5,000 refs is one push', async (t) => {

@@ -63,19 +63,19 @@ t.test('advertisements', async (t) => {
   t.test('v2 names what it can do, and no refs', async (t) => {
     t.equal(
       await wireText(advertiseUploadPack(refs, 2)),
-      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0018fetch=wait-for-done\n0012server-option\n0017object-format=sha1\n0000',
+      '000eversion 2\n0016agent=cairn/0.1.0\n0013ls-refs=unborn\n0034fetch=shallow wait-for-done filter sideband-all\n0012server-option\n0017object-format=sha1\n0015object-info=size\n0000',
     )
   })
 
   const words =
-    'multi_ack thin-pack side-band side-band-64k ofs-delta no-progress include-tag multi_ack_detailed allow-tip-sha1-in-want allow-reachable-sha1-in-want no-done'
+    'multi_ack thin-pack side-band side-band-64k ofs-delta shallow deepen-since deepen-not deepen-relative no-progress include-tag multi_ack_detailed allow-tip-sha1-in-want allow-reachable-sha1-in-want no-done filter'
 
   t.test('v0 lists HEAD, the refs and what tags peel to', async (t) => {
     t.equal(
       await wireText(advertiseUploadPack(refs, 0)),
       [
         '001e# service=git-upload-pack\n0000',
-        `0110${a} HEAD\0${words} symref=HEAD:refs/heads/main object-format=sha1 agent=cairn/0.1.0\n`,
+        `0147${a} HEAD\0${words} symref=HEAD:refs/heads/main object-format=sha1 agent=cairn/0.1.0\n`,
         `003c${b} refs/heads/dev\n`,
         `003d${a} refs/heads/main\n`,
         `0037${d} refs/pr/1\n`,
@@ -94,7 +94,7 @@ t.test('advertisements', async (t) => {
   t.test('an empty repository still names its capabilities in v0', async (t) => {
     t.equal(
       await wireText(advertiseUploadPack(empty, 0)),
-      `001e# service=git-upload-pack\n000000ff${'0'.repeat(40)} capabilities^{}\0${words} object-format=sha1 agent=cairn/0.1.0\n0000`,
+      `001e# service=git-upload-pack\n00000136${'0'.repeat(40)} capabilities^{}\0${words} object-format=sha1 agent=cairn/0.1.0\n0000`,
     )
   })
 })
@@ -165,12 +165,22 @@ t.test('v2 requests that cannot be served are answered in the format', async (t)
     [['command=ls-refs', '0001', 'peal', '0000'], "ls-refs: unexpected line: 'peal'"],
     [['command=ls-refs', '0001', '0001'], 'ls-refs: expected a flush after the arguments'],
     [['command=fetch', '0001', '0001'], 'fetch: expected a flush after the arguments'],
-    [['command=fetch', '0001', 'deepen 1', '0000'], 'shallow clones are not supported yet'],
-    [['command=fetch', '0001', `shallow ${a}`, '0000'], 'shallow clones are not supported yet'],
-    [['command=fetch', '0001', 'filter blob:none', '0000'], 'partial clones (--filter) are not supported yet'],
-    [['command=fetch', '0001', 'want-ref refs/heads/main', '0000'], 'want-ref is not supported'],
+    [['command=fetch', '0001', 'deepen 0', '0000'], "expected a depth to deepen to, got '0'"],
+    [['command=fetch', '0001', 'deepen -1', '0000'], "expected a depth to deepen to, got '-1'"],
+    [['command=fetch', '0001', 'deepen 2147483648', '0000'], "expected a depth to deepen to, got '2147483648'"],
+    [['command=fetch', '0001', 'deepen 1x', '0000'], "expected a depth to deepen to, got '1x'"],
+    [['command=fetch', '0001', 'deepen-since yesterday', '0000'], "expected a time to deepen to, got 'yesterday'"],
+    [['command=fetch', '0001', 'deepen', '0000'], "unexpected line: 'deepen'"],
+    [['command=fetch', '0001', 'shallow main', '0000'], 'expected an object id of 40 hex digits, got "main"'],
+    [['command=fetch', '0001', `want ${a}`, 'deepen 1', 'deepen-since 5', '0000'], 'deepen and deepen-since (or deepen-not) cannot be used together'],
+    [['command=fetch', '0001', `want ${a}`, 'deepen-not dev', 'deepen 1', '0000'], 'deepen and deepen-since (or deepen-not) cannot be used together'],
+    [['command=fetch', '0001', `want ${a}`, 'deepen-not side', '0000'], "deepen-not: 'side' is no ref here"],
+    [['command=fetch', '0001', 'want-ref refs/heads/none', '0000'], 'unknown ref refs/heads/none'],
+    [['command=fetch', '0001', 'want-ref refs/heads/main', 'want-ref refs/heads/main', '0000'], 'duplicate want-ref refs/heads/main'],
     [['command=fetch', '0001', 'packfile-uris https', '0000'], 'packfile-uris is not supported'],
-    [['command=fetch', '0001', 'sideband-all', '0000'], 'sideband-all is not supported'],
+    [['command=object-info', '0001', 'oid main', '0000'], 'expected an object id of 40 hex digits, got "main"'],
+    [['command=object-info', '0001', 'type', '0000'], "object-info: unexpected line: 'type'"],
+    [['command=object-info', '0001', '0001'], 'object-info: expected a flush after the arguments'],
     [['command=fetch', '0001', 'frobnicate\x1b', '0000'], "unexpected line: 'frobnicate'"],
     [['command=fetch', '0001', 'want abc', '0000'], 'expected an object id of 40 hex digits, got "abc"'],
     [['command=fetch', '0001', `want ${e}`, '0000'], `upload-pack: not our ref ${e}`],
@@ -382,8 +392,9 @@ t.test('v0 negotiation', async (t) => {
       [['0001'], "unexpected line: ''"],
       [[`want ${a} object-format=sha256`, '0000', 'done'], 'object format sha256 is not supported: repositories here use sha1'],
       [[`want ${a}`, `want ${a} ofs-delta`, '0000', 'done'], `unexpected line: 'want ${a} ofs-delta'`],
-      [[`want ${a}`, 'deepen 1', '0000', 'done'], 'shallow clones are not supported yet'],
-      [[`want ${a}`, 'filter blob:none', '0000', 'done'], 'partial clones (--filter) are not supported yet'],
+      [[`want ${a}`, 'deepen 0', '0000', 'done'], "expected a depth to deepen to, got '0'"],
+      [[`want ${a}`, 'shallow', '0000', 'done'], "unexpected line: 'shallow'"],
+      [[`want ${a}`, 'deepen-not side', '0000', 'done'], "deepen-not: 'side' is no ref here"],
       [[`want ${a}`, '0000', 'had', 'done'], "unexpected line: 'had'"],
       [['want xyz', '0000', 'done'], 'expected an object id of 40 hex digits, got "xyz"'],
       [[`want ${e}`, '0000', 'done'], `upload-pack: not our ref ${e}`],

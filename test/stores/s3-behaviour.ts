@@ -137,6 +137,11 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
     t.match(await store.promote(stagingKey('large'), final), { key: final, bytes: 12 * MiB + 5 })
     t.ok(await same(store, final, content))
     t.same(await contents(), [final])
+    await store.put(final, chunks('cut off'))
+    await store.stage(stagingKey('again'), pieces(content), { bytes: content.length })
+    t.match(await store.promote(stagingKey('again'), final, { bytes: content.length }), { bytes: 12 * MiB + 5 }, 'in place of what is not whole')
+    t.ok(await same(store, final, content))
+    t.same(await contents(), [final])
   })
 
   t.test('a signed address takes and gives bytes without keys, for as long as it says', async (t) => {
@@ -162,6 +167,35 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
     await new Promise((resolve) => setTimeout(resolve, 2_500))
     t.equal((await fetch(short)).status, 403, 'too late')
     t.same(await contents(), [key])
+  })
+
+  t.test('a signed address takes as many bytes as it was signed for, no more and no fewer', async (t) => {
+    const { store, contents } = await open()
+    const content = randomBytes(100_000)
+    const key = stagingKey('measured')
+    const put = (bytes: number, body: NonNullable<RequestInit['body']>) =>
+      fetch(store.signedUrl(key, 'put', { expiresSeconds: 60, bytes }), { method: 'PUT', body, duplex: 'half' })
+    for (const [what, bytes, body] of [
+      ['more', 1, content],
+      ['one more', 99_999, content],
+      ['one fewer', 100_001, content],
+      ['none', 100_000, Buffer.alloc(0)],
+      ['some in place of none', 0, content],
+    ] as const) {
+      t.equal((await put(bytes, body)).status, 403, what)
+    }
+    // Some end the connection instead of an answer.
+    const unmeasured = await put(100_000, new Blob([content]).stream()).then(
+      ({ status }) => status,
+      () => 'cut off',
+    )
+    t.ok([403, 411, 'cut off'].includes(unmeasured), `a body that does not say how long it is: ${unmeasured}`)
+    t.same(await contents(), [])
+    const right = await put(100_000, content)
+    t.equal(right.status, 200, await right.text())
+    t.ok(await same(store, key, content))
+    t.equal((await put(0, Buffer.alloc(0))).status, 200, 'none where none were to come')
+    t.match(await store.stat(key), { bytes: 0 })
   })
 
   t.test('a client puts the parts of an upload by signed addresses', async (t) => {

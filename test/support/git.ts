@@ -42,6 +42,8 @@ const fixed = {
   GIT_COMMITTER_EMAIL: 'committer@example.com',
   GIT_COMMITTER_DATE: '1700000000 +0000',
   LC_ALL: 'C',
+  // A test whose folder is gone must never find the repository of the project above it, and commit there.
+  GIT_CEILING_DIRECTORIES: join(import.meta.dirname, '..', '..', '..'),
 }
 
 /** The environment in which `git` runs: nothing of this machine, no questions, people and dates fixed. For tests that start git themselves. */

@@ -37,7 +37,7 @@ export async function get(hub: Hub, path: string, { token = hub.token, headers =
 
 /** One POST to a service of a repository, as git sends it. A body that is a stream goes out chunked. */
 export async function post(
-  hub: Hub,
+  hub: Pick<Hub, 'url' | 'token'>,
   repo: string,
   service: 'git-upload-pack' | 'git-receive-pack',
   body: Uint8Array | AsyncIterable<Uint8Array>,

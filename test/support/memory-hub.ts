@@ -127,6 +127,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
         yield new Uint8Array()
       },
       reaches: async () => false,
+      deepen: async () => ({ shallow: [], unshallow: [] }),
       mayWant: () => false,
       release: () => undefined,
     }),

@@ -1,4 +1,16 @@
-import type { FetchPort, PackRequest, PackView, ReceivePort, RefTable, Slices, Sleep, UpdateRequest, WorkOptions } from '../../protocol/ports.js'
+import type {
+  Deepen,
+  DeepenRequest,
+  FetchPort,
+  PackRequest,
+  PackView,
+  ReceivePort,
+  RefTable,
+  Slices,
+  Sleep,
+  UpdateRequest,
+  WorkOptions,
+} from '../../protocol/ports.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import type { CommandResult, Oid, Ref, RefName } from '../../protocol/types.js'
 
@@ -72,6 +84,7 @@ export interface FakeFetch extends FetchPort {
   readonly requests: PackRequest[]
   /** Haves of each time it was asked whether they reach the wants. */
   readonly asked: (readonly Oid[])[]
+  readonly deepened: DeepenRequest[]
   released: number
 }
 
@@ -81,16 +94,20 @@ export function fakeFetch(options: {
   oids?: readonly Oid[]
   reaches?: (haves: readonly Oid[]) => boolean
   mayWant?: (oid: Oid) => boolean
+  deepen?: (request: DeepenRequest) => Awaited<ReturnType<Deepen>>
   answer?: (options: WorkOptions) => AsyncIterable<Uint8Array>
 }): FakeFetch {
   const oids = options.oids ?? []
   const fake: FakeFetch = {
     requests: [],
     asked: [],
+    deepened: [],
     released: 0,
     view: {
       refs: options.refs ?? refTable([]),
       find: (oid: Uint8Array) => oids.indexOf(oidFromBytes(oid)),
+      typeOf: () => 1,
+      sizeOf: () => 12_345,
       release: () => {
         fake.released++
       },
@@ -99,6 +116,10 @@ export function fakeFetch(options: {
     async reaches(_view, _wants, haves) {
       fake.asked.push(haves)
       return options.reaches?.(haves) ?? false
+    },
+    async deepen(_view, request) {
+      fake.deepened.push(request)
+      return options.deepen?.(request) ?? { shallow: [], unshallow: [] }
     },
     answer(_view, request, work) {
       fake.requests.push(request)

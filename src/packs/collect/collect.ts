@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { objectTypes, type Oid, type RefName } from '../../../protocol/types.js'
-import { oidFromBytes } from '../../../protocol/oid.js'
-import type { Slices, WorkOptions } from '../../../protocol/ports.js'
-import { listOldGarbage, markCollected, readRefsAt, retireGarbage, type PackPart } from '../../db/packs.js'
+import { oidBytes, oidFromBytes } from '../../../protocol/oid.js'
+import { packOf, rankOf, type Slices, type WorkOptions } from '../../../protocol/ports.js'
+import { listOldGarbage, markCollected, readRefsAt, retireGarbage, stripRetiredPacks, type PackPart } from '../../db/packs.js'
 import type { RefRow } from '../../db/refs.js'
 import { HubError } from '../../errors.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
-import { markOfClass, unreached, type Classified, type Classify } from './classify.js'
+import { markOfClass, passedOver, unreached, type Classified, type Classify } from './classify.js'
 import type { Covers } from './covers.js'
 import type { Repack } from './repack-here.js'
 import { replacePacks, type AddedPack, type ReplaceDependencies, type ReplaceOutcome } from './replace-packs.js'
@@ -30,6 +30,10 @@ export interface CollectDependencies extends ReplaceDependencies {
 export interface CollectPacksOptions {
   /** Changes nothing, and says what there is. */
   readonly dryRun?: boolean
+  /** What no ref leads to goes at once and for good, and so does what is out of use. */
+  readonly purge?: boolean
+  /** With `purge`: objects that are to go. One that a ref leads to stops it all. */
+  readonly mustGo?: readonly Oid[]
   readonly signal: AbortSignal
 }
 
@@ -46,9 +50,11 @@ export interface CollectedPacks {
   readonly garbage: number
   /** Garbage packs that were kept for long enough, and go. */
   readonly expired: number
+  /** Keys of blobs that a purge took from the repository. */
+  readonly freed: readonly string[]
 }
 
-/** Brings the packs of a repository in order. @throws HubError `repo-not-found`, `storage-full`, `unavailable`; ProtocolError `corrupt`, `cancelled`, `too-large` */
+/** Brings the packs of a repository in order. @throws HubError `repo-not-found`, `conflict` for what must go and is in use, `storage-full`, `unavailable`; ProtocolError `corrupt`, `cancelled`, `too-large` */
 export type CollectPacks = (repoId: number, options: CollectPacksOptions) => Promise<CollectedPacks>
 
 const smallBytes = 4 * 1024 * 1024
@@ -61,10 +67,10 @@ const maxLooks = 5
  * to into a pack of garbage, which is read and never relied on, until the retention time is over. See docs/git-storage.md, "Collection".
  */
 export function createCollectPacks(deps: CollectDependencies): CollectPacks {
-  return async (repoId, { dryRun = false, signal }) => {
+  return async (repoId, { dryRun = false, purge = false, mustGo = [], signal }) => {
     const { view, refs, refsVer } = await openWithRefs(deps, repoId)
     try {
-      return await new Collecting(deps, repoId, view, refs, refsVer, { slices: deps.slices(signal) }, signal).run(dryRun)
+      return await new Collecting(deps, repoId, view, refs, refsVer, { slices: deps.slices(signal) }, signal).run({ dryRun, purge, mustGo })
     } finally {
       view.release()
     }
@@ -91,6 +97,7 @@ class Collecting {
   readonly #refsVer: number
   readonly #options: WorkOptions
   readonly #signal: AbortSignal
+  readonly #freed: string[] = []
   /** Ordinals of the packs to be replaced. */
   readonly #live: readonly number[]
 
@@ -113,14 +120,15 @@ class Collecting {
     this.#live = [...view.packs.keys()].filter((ordinal) => view.packs[ordinal]!.class < 3)
   }
 
-  async run(dryRun: boolean): Promise<CollectedPacks> {
+  async run({ dryRun, purge, mustGo }: Required<Omit<CollectPacksOptions, 'signal'>>): Promise<CollectedPacks> {
     const { db, classify, retentionMs } = this.#deps
     const garbage = [...this.#view.packs.keys()].filter((ordinal) => this.#view.packs[ordinal]!.class === 3)
     const classified = await classify(this.#view, { tips: this.#tips(this.#refs), garbage }, this.#options)
-    const { counts, reached } = classified
-    const old = new Set(await listOldGarbage(db, this.#repoId, retentionMs))
-    // Nothing leads into them any more.
-    const expired = garbage.filter((ordinal) => !reached[ordinal]).map((ordinal) => this.#view.packs[ordinal]!.id)
+    const { marks, counts, reached } = classified
+    this.#checkUnreached(mustGo, marks)
+    const old = new Set(await listOldGarbage(db, this.#repoId, purge ? 0 : retentionMs))
+    // Nothing leads into them any more; a purge writes what is led into anew first.
+    const expired = garbage.filter((ordinal) => purge || !reached[ordinal]).map((ordinal) => this.#view.packs[ordinal]!.id)
     const expiredIds = expired.filter((id) => old.has(id))
     const report = {
       packs: this.#live.length,
@@ -128,14 +136,17 @@ class Collecting {
       objects: counts.slice(1).reduce((sum, count) => sum + count, 0),
       garbage: counts[unreached]!,
       expired: expiredIds.length,
+      freed: this.#freed,
     }
     if (dryRun) return { outcome: 'unchanged', ...report }
     const rescues = garbage.some((ordinal) => reached[ordinal])
-    if (report.garbage === 0 && expiredIds.length === 0 && !rescues && this.#isCollected()) {
+    const inOrder = report.garbage === 0 && !rescues && this.#isCollected()
+    if (inOrder && expiredIds.length === 0 && !purge) {
       await markCollected(db, this.#repoId, this.#refsVer)
       return { outcome: 'unchanged', ...report }
     }
-    const outcome = await this.#rewrite(classified, expiredIds, rescues)
+    const added = inOrder ? [] : await this.#write(classified, { rescues, purge })
+    const outcome = await this.#exchange(added, classified, { expired: expiredIds, purge, retired: inOrder ? [] : this.#live })
     return { outcome: outcome === 'replaced' ? 'collected' : 'moved-on', ...report }
   }
 
@@ -155,7 +166,17 @@ class Collecting {
     return packs.every(({ collected, updateId }) => collected && updateId === packs[0]!.updateId)
   }
 
-  async #rewrite({ marks, counts }: Classified, expired: readonly number[], rescues: boolean): Promise<ReplaceOutcome> {
+  /** @throws HubError `conflict` */
+  #checkUnreached(oids: readonly Oid[], marks: Classified['marks']): void {
+    for (const oid of oids) {
+      const entry = this.#view.find(oidBytes(oid), 'read')
+      const mark = entry === -1 ? unreached : marks[packOf(entry)]![rankOf(entry)]
+      if (mark !== unreached && mark !== passedOver) throw new HubError('conflict', `a branch, tag or other ref still leads to ${oid}`)
+    }
+  }
+
+  /** The new packs, checked and stored, and still invisible. To be disposed of. */
+  async #write({ marks, counts }: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
     const { splitBytes = smallBytes } = this.#deps
     const { commit, tree, tag, blob } = objectTypes
     const added: AddedPack[] = []
@@ -174,10 +195,11 @@ class Collecting {
         await add(0, { mark: markOfClass(0) })
       }
       for (const visibility of [1, 2] as const) await add(visibility, { mark: markOfClass(visibility) })
-      await add(3, { mark: unreached })
-      return await this.#replace(added, marks, counts[unreached]! > 0, expired)
-    } finally {
-      for (const { staged } of added) await staged.dispose()
+      if (!purge) await add(3, { mark: unreached })
+      return added
+    } catch (error) {
+      await disposeAll(added)
+      throw error
     }
   }
 
@@ -195,32 +217,32 @@ class Collecting {
   }
 
   /** In one transaction, under which nothing was pushed since it was last looked at what was pushed. */
-  async #replace(
-    added: readonly AddedPack[],
-    marks: Classified['marks'],
-    epochChanged: boolean,
-    expired: readonly number[],
-  ): Promise<ReplaceOutcome> {
-    const retired = this.#live.map((ordinal) => this.#view.packs[ordinal]!.id)
+  async #exchange(added: readonly AddedPack[], { marks, counts }: Classified, { expired, purge, retired }: Exchange): Promise<ReplaceOutcome> {
     let expected = { refsVer: this.#refsVer, packsVer: this.#view.versions.packsVer }
-    for (let looks = 0; looks < maxLooks; looks++) {
-      const outcome = await replacePacks(this.#deps, {
-        repoId: this.#repoId,
-        retired,
-        added: added.filter(({ staged }) => staged.pack),
-        expected,
-        epochChanged,
-        also: async (tx) => {
-          await retireGarbage(tx, this.#repoId, expired, expected.packsVer + 1)
-          await markCollected(tx, this.#repoId, this.#refsVer)
-        },
-      })
-      if (outcome !== 'changed') return outcome
-      const now = await this.#covered(marks)
-      if (!now) return 'stale'
-      expected = now
+    try {
+      for (let looks = 0; looks < maxLooks; looks++) {
+        const outcome = await replacePacks(this.#deps, {
+          repoId: this.#repoId,
+          retired: retired.map((ordinal) => this.#view.packs[ordinal]!.id),
+          added: added.filter(({ staged }) => staged.pack),
+          expected,
+          epochChanged: counts[unreached]! > 0,
+          purged: purge,
+          also: async (tx) => {
+            await retireGarbage(tx, this.#repoId, expired, expected.packsVer + 1)
+            if (purge) this.#freed.push(...(await stripRetiredPacks(tx, this.#repoId)))
+            await markCollected(tx, this.#repoId, this.#refsVer)
+          },
+        })
+        if (outcome !== 'changed') return outcome
+        const now = await this.#covered(marks)
+        if (!now) return 'stale'
+        expected = now
+      }
+      return 'stale'
+    } finally {
+      await disposeAll(added)
     }
-    return 'stale'
   }
 
   /** The versions of the repository as it is by now, if all that refs lead to stays; undefined: it would not. */
@@ -236,4 +258,16 @@ class Collecting {
       view.release()
     }
   }
+}
+
+interface Exchange {
+  /** Ids of garbage packs. */
+  readonly expired: readonly number[]
+  readonly purge: boolean
+  /** Ordinals. */
+  readonly retired: readonly number[]
+}
+
+async function disposeAll(added: readonly AddedPack[]): Promise<void> {
+  for (const { staged } of added) await staged.dispose()
 }

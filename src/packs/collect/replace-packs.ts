@@ -21,6 +21,8 @@ export interface Replacement {
   readonly expected?: { readonly refsVer: number; readonly packsVer: number }
   /** Something may not be relied on any more. */
   readonly epochChanged?: boolean
+  /** What is out of use is gone for good. */
+  readonly purged?: boolean
   /** Within the same transaction. */
   readonly also?: (tx: Transaction) => Promise<void>
 }
@@ -65,7 +67,10 @@ export function replacePacks({ db, versions }: ReplaceDependencies, replacement:
   })
 }
 
-async function replace(tx: Transaction, { repoId, retired, added, expected, epochChanged = false, also }: Replacement): Promise<void> {
+async function replace(
+  tx: Transaction,
+  { repoId, retired, added, expected, epochChanged = false, purged = false, also }: Replacement,
+): Promise<void> {
   const locked = await lockRepository(tx, repoId, null)
   if (!locked || locked.deleted || added.some(({ staged }) => staged.basis.gcEpoch !== locked.gcEpoch)) throw new Stale()
   if (expected && (expected.refsVer !== locked.refsVer || expected.packsVer !== locked.packsVer)) throw new Changed()
@@ -82,5 +87,5 @@ async function replace(tx: Transaction, { repoId, retired, added, expected, epoc
     if (inserted && state === 'live') addedBytes += staged.pack.bytes
   }
   await also?.(tx)
-  await stepRepository(tx, repoId, { refsChanged: false, packsChanged: true, epochChanged, addedBytes: addedBytes - gone.bytes })
+  await stepRepository(tx, repoId, { refsChanged: false, packsChanged: true, epochChanged, purged, addedBytes: addedBytes - gone.bytes })
 }

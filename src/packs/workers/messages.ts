@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
-import type { PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
+import type { DeepenRequest, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { Classified, ClassifyRequest } from '../collect/classify.js'
 import type { Selection } from '../collect/selection.js'
@@ -15,6 +15,7 @@ export type Job =
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | { readonly kind: 'enumerate'; readonly snapshot: SnapshotMessage; readonly request: PackRequest }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
+  | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
   | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
   | { readonly kind: 'classify'; readonly snapshot: SnapshotMessage; readonly request: ClassifyRequest }
@@ -56,6 +57,7 @@ export type JobResult =
   | { readonly kind: 'resolve'; readonly part: ResolvedPart }
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
+  | { readonly kind: 'deepen'; readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
   | { readonly kind: 'repack' }
   | { readonly kind: 'classify'; readonly classified: Classified }

@@ -1,4 +1,4 @@
-import type { AnswerPack, PackView, Reaches } from '../../../protocol/ports.js'
+import type { AnswerPack, Deepen, PackView, Reaches } from '../../../protocol/ports.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { BeginCheck } from '../check-pack.js'
 import type { Classify } from '../collect/classify.js'
@@ -20,6 +20,7 @@ export interface PackJobs {
   readonly beginCheck: BeginCheck
   readonly answer: AnswerPack
   readonly reaches: Reaches
+  readonly deepen: Deepen
   readonly findPointers: FindPointers
   readonly repack: Repack
   readonly classify: Classify
@@ -54,6 +55,10 @@ export function createPackJobs(workers: PackWorkers, spool: Pick<Spool, 'roomByt
     reaches: async (view, wants, haves, options) => {
       const { snapshot, fetch } = lent(view)
       return (await workers.run({ kind: 'reach', snapshot, wants, haves }, options, fetch)).reached
+    },
+    deepen: (view, request, options) => {
+      const { snapshot, fetch } = lent(view)
+      return workers.run({ kind: 'deepen', snapshot, request }, options, fetch)
     },
     findPointers: async (view, wants, options) => {
       const { snapshot, fetch } = lent(view)

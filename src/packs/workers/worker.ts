@@ -1,6 +1,7 @@
 /** The other end of `pool.ts`: runs jobs, several at a time, each in slices. */
 import { constants, setPriority } from 'node:os'
 import { parentPort, type MessagePort } from 'node:worker_threads'
+import { deepen } from '../../../protocol/deepen.js'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { IndexPart } from '../../../protocol/pack/indexer.js'
 import { repack } from '../../../protocol/pack/repack.js'
@@ -58,6 +59,7 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
   try {
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
+    if (job.kind === 'deepen') return { kind: 'deepen', ...(await deepen(view, job.request, options)) }
     if (job.kind === 'classify') return { kind: 'classify', classified: await classify(view, job.request, options) }
     if (job.kind === 'cover') return { kind: 'cover', covered: await covers(view, job.tips, job.marks, options) }
     const chunks =

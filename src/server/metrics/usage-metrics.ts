@@ -7,7 +7,7 @@ import type { PackWorkers } from '../../packs/workers/pool.js'
 import type { Instruments } from './instruments.js'
 
 export interface Used {
-  readonly config: Pick<Config, 'cacheBytes' | 'spoolBytes' | 'ingestBytes' | 'tableBytes' | 'answerBytes' | 'workers'>
+  readonly config: Pick<Config, 'cacheBytes' | 'spoolBytes' | 'ingestBytes' | 'tableBytes' | 'answerBytes' | 'answerDiskBytes' | 'workers'>
   readonly maxConnections: number
   readonly db: Pick<Database, 'usage'>
   readonly spool: Pick<Spool, 'usedBytes'>
@@ -29,6 +29,7 @@ export function addUsage({ gauge, gauges }: Instruments, { config, maxConnection
   room('ingest', 'Memory for checking packs', config.ingestBytes, () => packs.usage().ingestBytes)
   room('table', 'Memory for object tables and small packs', config.tableBytes, () => packs.usage().tableBytes)
   room('answer', 'Memory for answers that are kept', config.answerBytes, () => answers.usage().bytes)
+  room('answer_disk', 'Disk for answers that were made for clones', config.answerDiskBytes, () => answers.usage().fileBytes)
 
   gauge('worker_threads_busy', 'Worker threads that have work', () => workers.load.busyThreads)
   gauge('worker_threads_limit', 'Worker threads there may be', () => config.workers)

@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { encodeIndexFile, encodeReverseIndex } from '../../../protocol/pack/index-file.js'
+import { encodeIndexFile } from '../../../protocol/pack/index-file.js'
 import { PackIndexer, type PackIndex } from '../../../protocol/pack/indexer.js'
 import { ReferenceSet } from '../../../protocol/pack/reference-set.js'
 import { compareOids, gatherOids, sortOids } from '../../../protocol/pack/sort-oids.js'
+import { encodeReverseIndex } from '../../../protocol/pack/reverse-index.js'
 import { git } from '../../support/git.js'
 import {
   blob,

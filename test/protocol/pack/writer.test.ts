@@ -3,10 +3,10 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { ProtocolError } from '../../../protocol/errors.js'
-import { answerPack, encodePack } from '../../../protocol/pack/writer.js'
+import { answerPack } from '../../../protocol/pack/writer.js'
 import { entryAt, type Progress } from '../../../protocol/ports.js'
 import type { Oid, Ref } from '../../../protocol/types.js'
-import { answer, clientWith, oidIn, takeInto } from '../../support/fetches.js'
+import { answer, oidIn } from '../../support/fetches.js'
 import { git } from '../../support/git.js'
 import { importHistory } from '../../support/histories.js'
 import { altered, memoryPack, packView, refsIn, type MemoryPack } from '../../support/pack-view.js'
@@ -30,7 +30,6 @@ async function packed(args: readonly string[], input: string): Promise<MemoryPac
 }
 
 const tips = (): Oid[] => [...new Set(refs.map(({ oid }) => oid))]
-let clients = 0
 
 t.before(async () => {
   await emptyRepository('origin')
@@ -266,14 +265,4 @@ t.test('a tag that names nothing is corrupt', async (t) => {
   const asTag = altered(other, { typeOf: () => 4 })
   await t.rejects(answer(asTag, { wants: [nameOf(blob(tag.data.toString('latin1'))) as Oid] }), { code: 'corrupt' })
   t.equal((await answer(view, { wants: [nameOf(blob('x')) as Oid], includeTag: true })).readUInt32BE(8), 1)
-})
-
-t.test('a small pack is made without a view', async (t) => {
-  const data = blob('made here')
-  const tree = treeOf(['100644', 'file', nameOf(data)])
-  const commit = commitOf(nameOf(tree))
-  const client = await clientWith(join(dir, `client-${++clients}`), origin, [])
-  const sent = await takeInto(client, encodePack([data, tree, commit]), [nameOf(commit)], false)
-  t.same(sent, [nameOf(data), nameOf(tree), nameOf(commit)])
-  t.equal(encodePack([]).toString('hex'), '5041434b0000000200000000029d08823bd8a8eab510ad6ac75c823cfd3ed31e')
 })

@@ -39,6 +39,22 @@ t.test('bytes that are what they were called are there, linked, and can be read 
   t.equal(await readAll(await largeFiles.open(oid, { range: { from: 6, to: 13 } })), 'content')
 })
 
+t.test('bytes in the store that are not whole are replaced when the right ones come', async (t) => {
+  const repoId = await newRepo()
+  for (const there of ['', 'large con', `${newContent()} and more`]) {
+    for (const reserved of [false, true]) {
+      const content = newContent()
+      const upload = uploadOf(content, { repoId, actorId })
+      const { oid } = upload
+      await store.put(keyOf(content), pieces(there))
+      const ids = await largeFiles.reserve({ repoId, actorId, objects: reserved ? [upload] : [], lifetimeMs: 60_000 })
+      await largeFiles.receive({ ...upload, uploadId: ids.get(oid) }, pieces(content))
+      t.equal(await readAll(await largeFiles.open(oid)), content, `${there.length} bytes, ${reserved ? 'reserved' : 'not reserved'}`)
+      t.same(await tracesOf(db, store, oid), whole)
+    }
+  }
+})
+
 t.test('an object without bytes is an object', async (t) => {
   const repoId = await newRepo()
   await largeFiles.receive(uploadOf('', { repoId, actorId }), pieces(''))

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import t from 'tap'
+import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackRequest } from '../../../protocol/ports.js'
 import { AnswerMemory } from '../../../src/packs/answer-cache.js'
+import { AnswerFiles } from '../../../src/packs/answer-files.js'
 import { createAnswers } from '../../../src/packs/answers.js'
 import { findStoredAnswer } from '../../../src/packs/stored-answer.js'
 import { cloneRequest, create, openDomain, slices, workTree } from '../../support/domain.js'
@@ -43,6 +45,8 @@ t.test('a stored pack is the answer only to who wants all that it holds', async 
     ['not every root is wanted', cloneRequest([two])],
     ['an older commit', cloneRequest([one])],
     ['something is had', cloneRequest([two, tag], { haves: [one] })],
+    ['history is cut', cloneRequest([two, tag], { boundary: { shallow: [two], unshallow: [] } })],
+    ['something is left out', cloneRequest([two, tag], { filter: { blobBytes: 0, treeDepth: Infinity } })],
     ['no offsets', cloneRequest([two, tag], { ofsDelta: false })],
     ['nothing is wanted', cloneRequest([])],
     ['something that is not in it', cloneRequest([two, tag, 'f'.repeat(40)])],
@@ -122,7 +126,7 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   }
   const limited = createAnswers({
     answerBytes: 2 ** 20,
-    jobs: { answer: never, reaches: async () => true },
+    jobs: { answer: never, reaches: async () => true, deepen: async () => ({ shallow: [], unshallow: [] }) },
     limits: { maxBuildMs: 40, buildsAtOnce: 1 },
     onAnswered: (source, outcome) => told.push(`${source} ${outcome}`),
   })
@@ -138,6 +142,88 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   t.equal(cancelled, false)
   t.equal(limited.usage().waiting, 0)
   t.same(told, ['walk failed', 'walk failed'])
+  view.release()
+})
+
+t.test('shallow and partial clones are kept as files by all that shapes them; what is fetched for one later is not', async (t) => {
+  const repo = await domain.makeRepo('kept-files')
+  const one = await work.commit({ kept: 'one' })
+  const two = await work.commit({ kept: 'two' })
+  await domain.push(repo, { commands: [create('refs/heads/main', two)], pack: await work.pack(two) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  let made = 0
+  const files = new AnswerFiles({ directory: join(t.testdir(), 'answers'), maxBytes: 1_000_000, slices })
+  t.teardown(() => files.forget())
+  const keeping = createAnswers({
+    answerBytes: 2 ** 20,
+    files,
+    jobs: {
+      answer: (on, request, options) => {
+        made += 1
+        return answerPack(on, request, options)
+      },
+      reaches: async () => true,
+      deepen: async () => ({ shallow: [], unshallow: [] }),
+    },
+  })
+  const take = async (wants: readonly string[], more: object): Promise<number> => {
+    for await (const _chunk of keeping.answerFor('user 1')(view, cloneRequest(wants, more), { slices: slices() })) continue
+    return made
+  }
+  const none = Number.POSITIVE_INFINITY
+  const clones = [
+    { boundary: { shallow: [two], unshallow: [] } },
+    { boundary: { shallow: [one], unshallow: [] } },
+    { boundary: { shallow: [two], unshallow: [two] } },
+    { filter: { blobBytes: 0, treeDepth: none } },
+    { filter: { blobBytes: none, treeDepth: 0 } },
+    { filter: { blobBytes: none, treeDepth: none } },
+  ]
+  for (const [i, clone] of clones.entries()) {
+    t.equal(await take([two], clone), i + 1)
+    t.equal(await take([two], clone), i + 1)
+  }
+  const blob = await work.rev(`${two}:kept`)
+  const used = files.usedBytes
+  t.equal(await take([blob], clones[3]!), 7)
+  t.equal(await take([blob], clones[3]!), 8)
+  t.equal(files.usedBytes, used)
+  view.release()
+})
+
+t.test('cutting a history has its turn and its time, and goes on while packs are made', async (t) => {
+  const repo = await domain.makeRepo('slow-cut')
+  const oid = await work.commit({ slow: 'cut' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  const begun: string[] = []
+  const stuck = (signal: AbortSignal | undefined): Promise<never> =>
+    new Promise((_resolve, reject) => signal!.addEventListener('abort', () => reject(new Error('cancelled'))))
+  const limited = createAnswers({
+    answerBytes: 2 ** 20,
+    jobs: {
+      answer: async function* (_view, _request, options) {
+        begun.push('pack')
+        yield await stuck(options.slices.signal)
+      },
+      reaches: async () => true,
+      deepen: (_view, _request, options) => {
+        begun.push('cut')
+        return stuck(options.slices.signal)
+      },
+    },
+    limits: { maxBuildMs: 40, buildsAtOnce: 1 },
+  })
+  const made = (limited.answerFor('user 1')(view, cloneRequest([oid], { ofsDelta: false }), { slices: slices() }) as AsyncGenerator).next()
+  const cut = () => limited.deepenFor('user 1')(view, { tips: [], shallow: [], limit: { kind: 'depth', depth: 1 } }, { slices: slices() })
+  const [first, second] = [cut(), cut()]
+  await new Promise((resolve) => setImmediate(resolve))
+  t.same(begun.toSorted(), ['cut', 'pack'])
+  t.equal(limited.usage().waiting, 1)
+  const late = { code: 'too-large', message: 'cutting the history took more than 0.04 seconds' }
+  await Promise.all([t.rejects(made, { code: 'too-large' }), t.rejects(first, late), t.rejects(second, late)])
+  t.equal(begun.length, 3)
+  t.equal(limited.usage().waiting, 0)
   view.release()
 })
 

@@ -1,8 +1,6 @@
-import { spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { readdirSync, statSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -12,6 +10,7 @@ import { createFilesystemBlobStore } from '../../../src/storage/filesystem-blob-
 import { packKey } from '../../../src/storage/keys.js'
 import { createMemoryBlobStore } from '../../../src/storage/memory-blob-store.js'
 import { becomes } from '../../support/becomes.js'
+import { mountSmallDisk, smallDiskMissing } from '../../support/small-disk.js'
 import { watchStore, type WatchedStore } from '../../support/watched-store.js'
 
 interface TestPack extends PackName {
@@ -405,12 +404,8 @@ t.test('what the store did not take is not kept', async (t) => {
   t.equal(bytesIn(directory), 0)
 })
 
-t.test('a full disk is said, leaves nothing behind, and is no end', { skip: process.getuid?.() !== 0 && 'mounting needs root' }, async (t) => {
-  const directory = await mkdtemp(join(tmpdir(), 'cairn-full-'))
-  t.teardown(() => rm(directory, { recursive: true, force: true }))
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', directory])
-  if (mounted.status !== 0) return t.pass(`no tmpfs here: ${mounted.stderr.toString().trim()}`)
-  t.teardown(() => spawnSync('umount', [directory]))
+t.test('a full disk is said, leaves nothing behind, and is no end', { skip: smallDiskMissing() }, async (t) => {
+  const directory = mountSmallDisk(t, '4m')
   const { cache, watched } = await openCache(t, { directory, maxBytes: 100_000_000 })
   const [large, small] = [await put(watched, 6_000_000), await put(watched, 2_000_000)]
   await t.rejects(cache.lease([large]), { name: 'HubError', code: 'storage-full', message: 'the cache of packs has no room left on its disk' })

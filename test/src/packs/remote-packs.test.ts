@@ -149,6 +149,13 @@ t.test('a worker asks for the packs it reads, and one that cannot come fails the
   t.equal(fetchedPacks(domain), 4)
   view.release()
   await emptyCache(domain)
+  const again = await domain.packs.openSnapshot(repoId)
+  const filter = { blobBytes: 0, treeDepth: Number.POSITIVE_INFINITY }
+  const lazy = await packed(answers, again, cloneRequest([await source.rev(`${tip}:asked-1`)], { filter }))
+  t.ok(lazy.length > 200 * KiB && lazy.length < 300 * KiB)
+  t.equal(fetchedPacks(domain), 1, 'what a partial clone fetches later needs the pack it lies in')
+  again.release()
+  await emptyCache(domain)
   const next = await source.commit({ next: 'small' })
   const thin = await source.pack(next, `^${tip}`)
   const [result] = await domain.push(await domain.current('asked'), { commands: [create('refs/heads/next', next)], pack: thin })

@@ -1,12 +1,10 @@
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { createSlices } from '../../../src/packs/slices.js'
 import { openSpool, type SpooledPack, type SpoolOptions } from '../../../src/packs/spool.js'
+import { mountSmallDisk, smallDiskMissing } from '../../support/small-disk.js'
 
 const slices = createSlices({ sliceMs: 20, signal: new AbortController().signal })
 const hash = (name: string, bytes: Uint8Array): string => createHash(name).update(bytes).digest('hex')
@@ -188,8 +186,8 @@ t.test('a file is given away once, after that bytes are; reading goes on', async
   const pack = await spoolIn(directory).receive('u', chunked(content))
   const target = join(directory, 'taken')
   const copied: Buffer[] = []
-  const copy = async (bytes: AsyncIterable<Uint8Array>): Promise<void> => {
-    for await (const chunk of bytes) copied.push(Buffer.from(chunk))
+  const copy = async (bytes: () => AsyncIterable<Uint8Array>): Promise<void> => {
+    for await (const chunk of bytes()) copied.push(Buffer.from(chunk))
   }
   await pack.moveTo(
     (path) => rename(path, target),
@@ -235,33 +233,22 @@ t.test('sweeping removes what other runs of this hub left, and nothing else', as
   await spoolIn(join(directory, 'not-there')).sweep()
 })
 
-t.test(
-  'a disk without room is said to be full, and nothing is left',
-  { skip: process.getuid?.() !== 0 && 'only root can mount a small disk' },
-  async (t) => {
-    const directory = mkdtempSync(join(tmpdir(), 'cairn-small-disk-'))
-    const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', directory])
-    try {
-      if (mount.status !== 0) return t.plan(0, `no small disk can be mounted here: ${mount.stderr.toString()}`)
-      const spool = spoolIn(directory)
-      const full = { name: 'HubError', code: 'storage-full', message: 'the hub has no room left for pushes' }
-      await t.rejects(spool.receive('u', chunked(pattern(200_000))), full)
-      t.equal(spool.usedBytes, 0)
-      t.same(await filesBelow(directory), [])
+t.test('a disk without room is said to be full, and nothing is left', { skip: smallDiskMissing() }, async (t) => {
+  const directory = mountSmallDisk(t, '64k')
+  const spool = spoolIn(directory)
+  const full = { name: 'HubError', code: 'storage-full', message: 'the hub has no room left for pushes' }
+  await t.rejects(spool.receive('u', chunked(pattern(200_000))), full)
+  t.equal(spool.usedBytes, 0)
+  t.same(await filesBelow(directory), [])
 
-      const fits = await spool.receive('v', chunked(pattern(40_000)))
-      await t.rejects(fits.complete(pattern(100_000), 39_980), full)
-      await fits.dispose()
-      t.equal(spool.usedBytes, 0)
+  const fits = await spool.receive('v', chunked(pattern(40_000)))
+  await t.rejects(fits.complete(pattern(100_000), 39_980), full)
+  await fits.dispose()
+  t.equal(spool.usedBytes, 0)
 
-      const small = await spool.receive('w', chunked(pattern(100)))
-      await t.rejects(small.complete(pattern(100_000), 80), full)
-      await small.dispose()
-      t.equal(spool.usedBytes, 0)
-      t.same(await filesBelow(directory), [])
-    } finally {
-      if (mount.status === 0) spawnSync('umount', [directory])
-      rmSync(directory, { recursive: true, force: true })
-    }
-  },
-)
+  const small = await spool.receive('w', chunked(pattern(100)))
+  await t.rejects(small.complete(pattern(100_000), 80), full)
+  await small.dispose()
+  t.equal(spool.usedBytes, 0)
+  t.same(await filesBelow(directory), [])
+})

@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { answerPack } from '../../../protocol/pack/writer.js'
+import type { DeepenRequest } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import { decodeError, encodeError } from '../../../src/packs/workers/job-errors.js'
 import { createPackJobs } from '../../../src/packs/workers/pack-jobs.js'
@@ -41,6 +42,8 @@ t.test('a worker answers what the main thread answers, byte for byte', async (t)
   t.ok(here.length > 3 * 2 ** 20)
   t.ok(here.equals(there))
   t.equal(await jobs.reaches(view, [tip] as unknown as Oid[], [base] as unknown as Oid[], { slices: slices() }), true)
+  const cut = { tips: [tip], shallow: [], limit: { kind: 'depth', depth: 1 } } as unknown as DeepenRequest
+  t.match(await jobs.deepen(view, cut, { slices: slices() }), { shallow: [tip], unshallow: [] })
   t.equal(await jobs.reaches(view, [base] as unknown as Oid[], [tip] as unknown as Oid[], { slices: slices() }), false)
   view.release()
 })

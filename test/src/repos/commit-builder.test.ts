@@ -1,12 +1,15 @@
 import { join } from 'node:path'
 import t from 'tap'
 import { buildRootCommit, type CommitFile } from '../../../src/repos/commit-builder.js'
+import { streamPack, type PackObject } from '../../../src/repos/pack-stream.js'
 import { git } from '../../support/git.js'
 import { indexPack } from '../../support/packs.js'
 
 const author = { name: 'Zoë', email: 'zoe@example.com', seconds: 1_700_000_000, timezone: '+0000' }
 const file = (path: string, content = path): CommitFile => ({ path, content: Buffer.from(content) })
 const build = (files: readonly CommitFile[], message = 'initial commit\n') => buildRootCommit(files, message, author)
+
+const packOf = async (objects: readonly PackObject[]): Promise<Buffer> => Buffer.concat(await Array.fromAsync(streamPack(objects)))
 
 /** A repository into which real git has taken the pack, strictly. */
 async function takenByGit(t: { testdir(): string }, pack: Buffer): Promise<(...args: string[]) => Promise<string>> {
@@ -28,7 +31,8 @@ t.test('git takes the pack and finds exactly the files', async (t) => {
     { path: 'data.bin', content: Uint8Array.from({ length: 50_000 }, (_, i) => Math.imul(i, 2654435761) >>> 13) },
     file('copy of README', '# Hello\n'),
   ]
-  const { oid, pack } = build(files)
+  const { oid, objects } = build(files)
+  const pack = await packOf(objects)
   const run = await takenByGit(t, pack)
   await run('update-ref', 'refs/heads/main', oid)
   await run('fsck', '--strict', '--full')
@@ -52,8 +56,8 @@ t.test('git takes the pack and finds exactly the files', async (t) => {
 })
 
 t.test('a commit of nothing has the empty tree', async (t) => {
-  const { oid, pack } = build([])
-  const run = await takenByGit(t, pack)
+  const { oid, objects } = build([])
+  const run = await takenByGit(t, await packOf(objects))
   t.equal((await run('rev-parse', `${oid}^{tree}`)).trim(), '4b825dc642cb6eb9a060e54bf8d69288fbee4904')
 })
 

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import type { Database } from '../../../src/db/pool.js'
-import { sql } from '../../../src/db/sql.js'
-import type { HubError } from '../../../src/errors.js'
+import { sql, type Sql } from '../../../src/db/sql.js'
+import { HubError } from '../../../src/errors.js'
 import { claimStore, type StoreClaimOptions } from '../../../src/server/store-claim.js'
 import { storeIdKey } from '../../../src/storage/keys.js'
 import { createMemoryBlobStore, type MemoryBlobStore } from '../../../src/storage/memory-blob-store.js'
@@ -83,6 +83,45 @@ t.test('a session that ended is followed by another, with the lock', async (t) =
   await delay(300)
   await t.rejects(claimOf(db, store), { code: 'config' }, 'held again')
   await claim.release()
+})
+
+t.test('sessions that took the lock and could not say so are this hub’s own, and it takes the place of all of them', async (t) => {
+  const db = await testDatabase(t)
+  const store = createMemoryBlobStore()
+  let lostAnswers = 0
+  const closers: (() => Promise<void>)[] = []
+  /** Statements arrive; their answers do not, nor the goodbye. */
+  const silent: Database = {
+    ...db,
+    async direct(options) {
+      const connection = await db.direct(options)
+      closers.push(connection.close)
+      return {
+        ...connection,
+        async query<R extends object>(statement: Sql) {
+          const rows = await connection.query<R>(statement)
+          if (!statement.text.includes('advisory_lock') || lostAnswers === 0) return rows
+          lostAnswers--
+          throw new HubError('unavailable', 'no answer')
+        },
+        close: async () => undefined,
+      }
+    },
+  }
+  const lost: HubError[] = []
+  const claim = await claimOf(silent, store, { shared: false, checkEveryMs: 20, onLost: (error) => void lost.push(error) })
+  lostAnswers = 3
+  const deadline = performance.now() + 10_000
+  while (lostAnswers > 0 && performance.now() < deadline) await delay(20)
+  t.equal(lostAnswers, 0)
+  await delay(500)
+  t.same(lost, [])
+  await t.rejects(claimOf(db, store), { code: 'config' }, 'the place is held')
+  const sessions = await db.query(sql`SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+  t.equal(sessions.length, 1)
+  await claim.release()
+  for (const close of closers) await close()
 })
 
 t.test('a hub whose place was taken meanwhile is told to end', async (t) => {

@@ -1,7 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmdirSync, statSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, readdir, readlink, rm, truncate, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import t from 'tap'
 import { createFilesystemBlobStore } from '../../../src/storage/filesystem-blob-store.js'
@@ -16,6 +14,7 @@ import {
   sha256,
   type OpenedStore,
 } from '../../contracts/blob-store.js'
+import { mountSmallDisk, smallDiskMissing } from '../../support/small-disk.js'
 
 const root = t.testdir()
 
@@ -180,28 +179,15 @@ t.test('a file of another file system is copied, and checked against its hash', 
   t.same(await contents(), [key])
 })
 
-const small = mountSmallDisk()
-t.test('a disk without room says so, and keeps nothing of it', { skip: small === undefined && 'mounting a small disk takes root' }, async (t) => {
-  try {
-    const store = createFilesystemBlobStore({ directory: join(small!, 'blobs') })
-    const key = packKey(sha256('large'))
-    await t.rejects(store.put(key, chunks(Buffer.alloc(2_000_000))), {
-      name: 'HubError',
-      code: 'storage-full',
-      message: 'the store has no room left',
-    })
-    t.same(await filesBelow(small!), [])
-    t.match(await store.put(key, chunks(Buffer.alloc(500_000))), { bytes: 500_000 })
-  } finally {
-    execFileSync('umount', [small!])
-    await rm(small!, { recursive: true })
-  }
+t.test('a disk without room says so, and keeps nothing of it', { skip: smallDiskMissing() }, async (t) => {
+  const disk = mountSmallDisk(t, '1m')
+  const store = createFilesystemBlobStore({ directory: join(disk, 'blobs') })
+  const key = packKey(sha256('large'))
+  await t.rejects(store.put(key, chunks(Buffer.alloc(2_000_000))), {
+    name: 'HubError',
+    code: 'storage-full',
+    message: 'the store has no room left',
+  })
+  t.same(await filesBelow(disk), [])
+  t.match(await store.put(key, chunks(Buffer.alloc(500_000))), { bytes: 500_000 })
 })
-
-/** Of 1 MB; the test unmounts it. */
-function mountSmallDisk(): string | undefined {
-  const folder = mkdtempSync(join(tmpdir(), 'cairn-small-'))
-  if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'cairn-test', folder]).status === 0) return folder
-  rmdirSync(folder)
-  return undefined
-}

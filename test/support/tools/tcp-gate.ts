@@ -12,6 +12,11 @@ export interface TcpGate {
   readonly url: string
   /** After `bytes` more in that direction, over all connections, nothing passes in it. Resolves when it has come to that. */
   shutAfter(direction: Direction, bytes: number): Promise<void>
+  /**
+   * Nothing passes any more on the connections there are, and neither side hears of it, not even when the other ends. New ones are as before.
+   * Comes back with how many they were.
+   */
+  silence(): number
   /** Everything passes again. What was held is dropped with its connections. */
   open(): void
 }
@@ -19,6 +24,7 @@ export interface TcpGate {
 export async function openTcpGate(t: Teardown, hubUrl: string): Promise<TcpGate> {
   const { hostname, port } = new URL(hubUrl)
   const pairs = new Set<readonly [client: Socket, server: Socket]>()
+  const silent = new WeakSet<Socket>()
   const left: Record<Direction, number> = { up: Infinity, down: Infinity }
   let onShut: () => void = () => undefined
 
@@ -28,7 +34,7 @@ export async function openTcpGate(t: Teardown, hubUrl: string): Promise<TcpGate>
       left[direction] -= passing
       if (passing > 0 && !to.write(chunk.subarray(0, passing))) {
         from.pause()
-        to.once('drain', () => left[direction] > 0 && from.resume())
+        to.once('drain', () => left[direction] > 0 && !silent.has(from) && from.resume())
       }
       if (left[direction] === 0) {
         from.pause()
@@ -65,6 +71,14 @@ export async function openTcpGate(t: Teardown, hubUrl: string): Promise<TcpGate>
       return new Promise((resolve) => {
         onShut = resolve
       })
+    },
+    silence() {
+      for (const pair of pairs)
+        for (const socket of pair) {
+          silent.add(socket)
+          socket.pause()
+        }
+      return pairs.size
     },
     open() {
       left.up = Infinity

@@ -1,0 +1,116 @@
+import { execFile } from 'node:child_process'
+import { cp } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { git, gitEnvironment } from '../test/support/git.js'
+import { makeBigRepo } from './make-big-repo.js'
+import { readProbe } from './probed.js'
+import { atMost, type Bench, type Row } from './stage.js'
+import { median, secondsText, timed } from './timing.js'
+import { fetchBody, gitCost, hubCost } from './upload-pack.js'
+
+const run = promisify(execFile)
+const commits = 52_000
+const payloadBytes = 9_000
+const rounds = 5
+const MB = 1e6
+
+/** A big repository as it is after years: collected on both sides, and then read in every way that clients read. */
+export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): AsyncGenerator<Row> {
+  const source = join(folder, 'collected.git')
+  await makeBigRepo(source, commits, payloadBytes)
+  const rev = async (name: string) => (await git(['rev-parse', name], { cwd: source })).stdout.toString().trim()
+  const tip = await rev('main')
+  await hub.api('POST', '/api/cairn/repos', { id: 'admin/collected', empty: true })
+  await git(['push', '-q', hub.remote('admin/collected'), 'main'], { cwd: source })
+  const facts = (await git(['count-objects', '-v'], { cwd: source })).stdout.toString()
+  const figure = (name: string): number => Number(new RegExp(`${name}: (\\d+)`).exec(facts)?.[1])
+  const what = `${figure('in-pack')} objects, ${(figure('size-pack') / 1000).toFixed(0)} MB`
+
+  const theirs = await gcSeconds(folder, source)
+  await readProbe(hub, probeFile)
+  await hub.api('POST', '/api/cairn/gc', { what: ['packs'] })
+  const ours = (await readProbe(hub, probeFile)).cpuSeconds
+  yield atMost(`collection of ${what}, CPU, against git gc`, ours / theirs, 1, `${secondsText([ours])}, peer ${secondsText([theirs])}`)
+  await git(['gc', '-q'], { cwd: source })
+
+  const compare = async function* (name: string, body: string, goal: number, memoryGoal?: number, config?: readonly string[]): AsyncGenerator<Row> {
+    const [mine, other, mineMemory, otherMemory]: [number[], number[], number[], number[]] = [[], [], [], []]
+    for (let round = 0; round < rounds; round++) {
+      const here = await hubCost(folder, hub, probeFile, 'admin/collected', body)
+      const there = await gitCost(folder, source, body, config)
+      mine.push(here.cpuSeconds)
+      other.push(there.cpuSeconds)
+      mineMemory.push(here.grown)
+      otherMemory.push(there.maxRss)
+    }
+    yield atMost(`${name}: CPU`, median(mine) / median(other), goal, `${secondsText(mine)}, peer ${secondsText(other)}`)
+    if (memoryGoal !== undefined) {
+      const [grown, peerMemory] = [median(mineMemory), median(otherMemory)]
+      yield atMost(`${name}: memory`, grown / peerMemory, memoryGoal, `${(grown / MB).toFixed(0)} MB, peer ${(peerMemory / MB).toFixed(0)} MB`)
+    }
+  }
+  const whole = fetchBody([tip])
+  yield* compare('full clone', whole, 0.1, 0.2)
+  yield* compare('full clone, against git with its bitmap', whole, 0.5, undefined, ['pack.useBitmaps=true'])
+  yield* compare('blob:none clone', fetchBody([tip], ['filter blob:none']), 0.1, undefined, ['pack.useBitmaps=false', 'uploadpack.allowFilter=true'])
+  yield* compare('clone of depth 1, not the first', fetchBody([tip], ['deepen 1']), 0.1)
+  for (const [name, back] of [
+    ['fetch of 1 commit', 1],
+    ['fetch of 1,000 commits', 1_000],
+  ] as const)
+    yield* compare(name, fetchBody([tip], [`have ${await rev(`main~${back}`)}`]), 0.5)
+
+  yield* manyRefs()
+
+  /** 50,000 branches: the list of them, and a push beside them. */
+  async function* manyRefs(): AsyncGenerator<Row> {
+    const oids = (await git(['rev-list', '-n', '50000', 'main'], { cwd: source })).stdout.toString().trim().split('\n')
+    const target = join(peer.root, 'refs.git')
+    await git(['init', '-q', '--bare', target])
+    await git(['config', 'http.receivepack', 'true'], { cwd: target })
+    const small = join(folder, 'refs.git')
+    await git(['init', '-q', '--bare', small])
+    await git(['fetch', '-q', source, `${oids.at(-1)}:refs/heads/main`], { cwd: small })
+    const tree = (await git(['rev-parse', 'refs/heads/main^{tree}'], { cwd: small })).stdout.toString().trim()
+    const refs = oids.map((_, i) => `create refs/heads/b${i} ${oids.at(-1)}\n`).join('')
+    await git(['update-ref', '--stdin'], { cwd: small, input: Buffer.from(refs) })
+    await hub.api('POST', '/api/cairn/repos', { id: 'admin/refs', empty: true })
+    for (const url of [hub.remote('admin/refs'), `${peer.url}/refs.git`]) await git(['push', '-q', url, 'refs/heads/*:refs/heads/*'], { cwd: small })
+    await git(['pack-refs', '--all'], { cwd: target })
+    const [listOurs, listTheirs, pushOurs, pushTheirs]: [number[], number[], number[], number[]] = [[], [], [], []]
+    for (let round = 0; round < rounds; round++) {
+      listOurs.push((await timed(() => git(['ls-remote', hub.remote('admin/refs')]))).seconds)
+      listTheirs.push((await timed(() => git(['ls-remote', `${peer.url}/refs.git`]))).seconds)
+      const commit = await git(['commit-tree', '-m', `round ${round}`, '-p', 'refs/heads/main', tree], { cwd: small })
+      const oid = commit.stdout.toString().trim()
+      pushOurs.push(await pushSeconds(hub.remote('admin/refs'), `${oid}:refs/heads/new${round}`))
+      pushTheirs.push(await pushSeconds(`${peer.url}/refs.git`, `${oid}:refs/heads/new${round}`))
+    }
+    yield atMost(
+      '50,000 refs: ls-remote, wall',
+      median(listOurs) / median(listTheirs),
+      0.3,
+      `${secondsText(listOurs)}, peer ${secondsText(listTheirs)}`,
+    )
+    yield atMost(
+      '50,000 refs: push of one commit, wall',
+      median(pushOurs) / median(pushTheirs),
+      0.3,
+      `${secondsText(pushOurs)}, peer ${secondsText(pushTheirs)}`,
+    )
+
+    async function pushSeconds(url: string, refspec: string): Promise<number> {
+      return (await timed(() => git(['push', '-q', url, refspec], { cwd: small }))).seconds
+    }
+  }
+}
+
+/** Processor seconds of `git gc`, deltas reused, on a copy. */
+async function gcSeconds(folder: string, source: string): Promise<number> {
+  const copy = join(folder, 'gc.git')
+  await cp(source, copy, { recursive: true })
+  const { stderr } = await run('/usr/bin/time', ['-f', '%U %S', 'git', 'gc', '-q'], { cwd: copy, env: gitEnvironment() })
+  const [user, system] = stderr.trim().split('\n').at(-1)!.split(' ').map(Number) as [number, number]
+  return user + system
+}
