@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { git } from '../git.js'
 import { runStep, type ClientCase, type GitClient } from '../git-client.js'
@@ -16,7 +17,7 @@ export async function findGitoxide(): Promise<ClientCase> {
       const options = ['--locked', '--debug', '--no-default-features', '--features', features.join(','), '--root', into, '--bin', 'gix']
       const env = { ...(process.env as Record<string, string>), CARGO_TARGET_DIR: join(into, 'target'), CARGO_PROFILE_DEV_DEBUG: '0' }
       await runTool('nice', ['cargo', 'install', '--quiet', 'gitoxide', '--version', version, ...options], { env })
-      await runTool('rm', ['-r', join(into, 'target')])
+      await rm(join(into, 'target'), { recursive: true })
     })
     return gitoxide(join(folder, 'bin', 'gix'))
   })
