@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import * as iso from 'isomorphic-git'
 import http from 'isomorphic-git/http/node'
 import t from 'tap'
-import { wholeStory } from '../support/client-stories.js'
+import { shallowStory, wholeStory } from '../support/client-stories.js'
 import { git } from '../support/git.js'
 import { startHub } from '../support/hub.js'
 import { isomorphicClient } from '../support/isomorphic-client.js'
@@ -47,4 +47,5 @@ t.test('isomorphic-git clones, commits, pushes, fetches and merges', async (t) =
   )
 })
 
-wholeStory(t, hub, { name: 'isomorphic-git', found: { tool: isomorphicClient, missing: false } })
+const isomorphic = { name: 'isomorphic-git', found: { tool: isomorphicClient, missing: false } } as const
+for (const tell of [wholeStory, shallowStory]) tell(t, hub, isomorphic)

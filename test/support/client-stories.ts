@@ -6,6 +6,7 @@ import { git } from './git.js'
 import {
   commitFile,
   countCommits,
+  filesIn,
   gitClone,
   knownRefs,
   namedBranch,
@@ -166,3 +167,69 @@ export const beginsEmpty = story('clones an empty repository, and pushes its fir
 export const wholeStory: Story = (...scene) => {
   for (const tell of [clones, needsToken, fetches, pushes, imports, beginsEmpty]) tell(...scene)
 }
+
+/** As deep as history may be: asks for all of it. */
+const wholeDepth = 2_147_483_647
+
+export const clonesShallow = story('clones one commit of each branch, and pushes one upon it', async (t, { client, url, dir }) => {
+  await pushHistory(url)
+  const clone = join(dir, 'clone')
+  await client.clone(url, clone, { depth: 1 })
+  await soundClone(clone)
+  t.equal(await countCommits(clone, 'HEAD'), 1)
+  t.same(await filesIn(clone), await filesIn(await gitClone(url, dir)))
+  const oid = await commitFile(clone, 'on-top.txt', 'on top\n')
+  await client.push(clone, ['refs/heads/main:refs/heads/main'])
+  t.equal(
+    (await remoteRefs(url)).find((line) => line.endsWith('\trefs/heads/main')),
+    `${oid}\trefs/heads/main`,
+  )
+  t.equal(await countCommits(await gitClone(url, dir), 'main'), 298)
+})
+
+export const fetchesShallow = story('clones one commit of each branch, and fetches what comes upon it', async (t, { client, url, dir }) => {
+  await pushHistory(url)
+  const clone = join(dir, 'clone')
+  await client.clone(url, clone, { depth: 1 })
+  t.equal(await countCommits(clone, 'origin/main'), 1)
+  const work = await gitClone(url, dir)
+  const tip = await commitFile(work, 'src/by-another.txt', 'more\n'.repeat(100))
+  await git(['push', '-q', 'origin', 'main'], { cwd: work })
+  await client.fetch(clone)
+  await soundClone(clone)
+  t.equal(await gitText(clone, 'rev-parse', 'origin/main'), tip)
+  t.equal(await countCommits(clone, 'origin/main'), 2)
+})
+
+/** Of one branch: how deep it is depends on where one begins to count, and clients ask for different things. */
+export const deepens = story('makes a short history longer, and whole', async (t, { client, url, dir }) => {
+  await git(['push', '-q', url, 'main'], { cwd: await sourceHistory() })
+  const clone = join(dir, 'clone')
+  await client.clone(url, clone, { depth: 2 })
+  t.equal(await countCommits(clone, 'origin/main'), 2)
+  for (const [depth, commits] of [
+    [12, 17],
+    [wholeDepth, 297],
+  ] as const) {
+    await client.fetch(clone, { depth })
+    await soundClone(clone)
+    t.equal(await countCommits(clone, 'origin/main'), commits, `depth ${depth}`)
+  }
+})
+
+/** All that a client does which knows cut histories. */
+export const shallowStory: Story = (...scene) => {
+  for (const tell of [clonesShallow, fetchesShallow, deepens]) tell(...scene)
+}
+
+export const clonesWithoutBlobs = story('clones without blobs', async (t, { client, url, dir }) => {
+  await pushHistory(url)
+  const clone = join(dir, 'clone')
+  await client.clone(url, clone, { filter: 'blob:none' })
+  const objects = (await gitText(clone, 'cat-file', '--batch-all-objects', '--batch-check=%(objecttype)')).split('\n')
+  const count = (type: string) => objects.filter((one) => one === type).length
+  t.same(
+    { commits: count('commit'), trees: count('tree'), blobs: count('blob'), tags: count('tag') },
+    { commits: 297, trees: 1790, blobs: 0, tags: 2 },
+  )
+})
