@@ -61,7 +61,7 @@ export const needsToken = story('clones a private repository with its token, and
     ['a stranger', wrong],
   ] as const) {
     const folder = join(dir, who)
-    await t.rejects(client.clone(address, folder), /auth|401|credential|password/i, who)
+    await t.rejects(client.clone(address, folder), /auth|\b401\b|credential|password/i, who)
     const files = existsSync(folder) ? await readdir(folder, { recursive: true }) : []
     t.notOk(files.includes('secret.txt'), `${who} has no file`)
   }
