@@ -3,6 +3,7 @@ import { parseWords, UsageError, type Command, type Terminal } from './command.j
 import { doctorCommand } from './doctor.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
+import { migrateStoreCommand } from './migrate-store.js'
 import { repoPurge } from './purge.js'
 import { repoReflog, repoRestore } from './ref-history.js'
 import { repoCreate, repoDelete } from './repo.js'
@@ -13,6 +14,7 @@ import { userCreate } from './user.js'
 const commands: readonly Command[] = [
   serveCommand,
   migrateCommand,
+  migrateStoreCommand,
   repoCreate,
   repoDelete,
   repoReflog,

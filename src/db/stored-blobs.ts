@@ -142,3 +142,15 @@ export function listWaitingBlobs(db: Queryable, state: 'doomed' | 'deleting', wa
   return db.query<BlobRow>(sql`
     SELECT key, bytes FROM stored_blob WHERE key > ${after} AND state = ${state} AND state_at <= ${ago(waitedMs)} ORDER BY key LIMIT ${limit}`)
 }
+
+/** Those that are not being deleted. */
+export function listStoredBlobs(db: Queryable, { after, limit }: BlobPage): Promise<BlobRow[]> {
+  return db.query<BlobRow>(sql`SELECT key, bytes FROM stored_blob WHERE key > ${after} AND state <> 'deleting' ORDER BY key LIMIT ${limit}`)
+}
+
+/** How many they are, and how many bytes. */
+export async function countStoredBlobs(db: Queryable): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const [row] = await db.query<{ blobs: number; bytes: number }>(sql`
+    SELECT count(*) AS blobs, coalesce(sum(bytes), 0)::bigint AS bytes FROM stored_blob WHERE state <> 'deleting'`)
+  return row!
+}

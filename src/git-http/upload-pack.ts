@@ -13,7 +13,7 @@ import type { GitRoutes } from './git-routes.js'
 
 /** `POST git-upload-pack`: refs, negotiation and pack of a fetch. */
 export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, prefix }: GitRoutes): void {
-  app.post(`${prefix}/git-upload-pack`, { config: { repoType, access: 'content.read' } }, async (request, reply) => {
+  app.post(`${prefix}/git-upload-pack`, { config: { repoType, access: 'content.read', writes: false } }, async (request, reply) => {
     const startedAt = performance.now()
     const { repo, actor, clientGone } = repoContext(request)
     const caller = actor.kind === 'anonymous' ? `address ${request.ip}` : `user ${actor.id}`

@@ -24,6 +24,12 @@ export function findJoinedAnswer(view: Snapshot, request: PackRequest): PackPair
   return undefined
 }
 
+/** The pack of a collection that is the answer to who wants all but the blobs; -1: there is none. */
+export function findBlobless(view: Snapshot, { filter, ...request }: PackRequest): number {
+  if (filter?.blobBytes !== 0 || filter.treeDepth !== Number.POSITIVE_INFINITY) return -1
+  return view.packs.findIndex(({ part }, ordinal) => part === 'meta' && coversPack(view, ordinal, request))
+}
+
 /** One pack of both, their entries as they are stored. A chunk is valid until the next. @throws as `Snapshot.read` */
 export async function* readJoinedPacks(view: Snapshot, { meta, blobs }: PackPair, options: WorkOptions): AsyncGenerator<Uint8Array> {
   const objects = view.packs[meta]!.objects + view.packs[blobs]!.objects

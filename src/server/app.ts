@@ -44,6 +44,8 @@ export interface AppServices {
   readonly lfs?: LfsHttpOptions | undefined
   /** Undefined: no pages. */
   readonly pages?: { readonly sessions: Sessions; readonly formTokens: FormTokens; readonly uploads: Uploads } | undefined
+  /** What a request is refused with that would change something, while nothing may be changed. */
+  readonly readOnly?: (() => HubError | undefined) | undefined
   readonly health: HealthChecks
   /** Undefined: nothing is counted. */
   readonly metrics?: Metrics | undefined
@@ -100,6 +102,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   registerRequestContext(app, {
     versions: services.versions,
     findNamespace: services.findNamespace,
+    readOnly: services.readOnly,
     findSession: async (id) => services.pages?.sessions.find(id),
     baseUrl: createBaseUrl({ publicUrl: options.publicUrl, allowedHosts: options.allowedHosts }),
   })

@@ -8,8 +8,8 @@ import type { Slices } from '../../protocol/ports.js'
 import { maxUpdateMs } from '../repos/apply-update.js'
 import { createLivePointers } from '../repos/live-pointers.js'
 import type { BlobStore } from '../storage/blob-store.js'
+import type { Log } from './ground.js'
 import { collectAllPacks, foldPacks, type PackChoresDependencies, type PacksReport, type RepoFailure } from './pack-chores.js'
-import type { Log } from './services.js'
 
 export interface ChoresDependencies extends PackChoresDependencies {
   readonly store: BlobStore

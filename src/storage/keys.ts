@@ -47,6 +47,9 @@ const layouts = [
 
 export const isBlobKey = (text: string): text is BlobKey => layouts.some((layout) => layout.test(text))
 
+/** The SHA-256 of what is stored under the key, hex. Undefined: the key does not tell. */
+export const contentHashOf = (key: BlobKey): string | undefined => /^(?:packs|side|lfs)\/.*([0-9a-f]{64})/.exec(key)?.[1]
+
 /** @throws HubError `invalid` for anything that is of none of the layouts */
 export function parseBlobKey(text: string): BlobKey {
   if (!isBlobKey(text)) throw new HubError('invalid', `not a key of the store: ${JSON.stringify(text.slice(0, 100))}`)
