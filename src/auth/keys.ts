@@ -4,7 +4,7 @@ import type { Database, Queryable, Transaction } from '../db/pool.js'
 import { HubError } from '../errors.js'
 
 /** What a key signs. A key of one purpose proves nothing for another. */
-export type KeyPurpose = 'lfs-link' | 'xet-link' | 'session' | 'csrf' | 'ci-token'
+export type KeyPurpose = 'lfs-link' | 'bundle-link' | 'xet-link' | 'session' | 'csrf' | 'ci-token'
 
 /** Signs and verifies what the hub gives out. All replicas share the keys. */
 export interface KeyRing {

@@ -16,12 +16,17 @@ export interface PackPair {
  * See docs/git-storage.md, "When a stored pack is the answer".
  */
 export function findJoinedAnswer(view: Snapshot, request: PackRequest): PackPair | undefined {
-  for (const [meta, { part, updateId }] of view.packs.entries()) {
-    if (part !== 'meta') continue
-    const blobs = view.packs.findIndex((other) => other.part === 'blobs' && other.updateId === updateId && other.class < 2)
-    if (blobs !== -1 && coversPack(view, meta, request)) return { meta, blobs }
-  }
-  return undefined
+  const pair = findPair(view)
+  return pair && coversPack(view, pair.meta, request) ? pair : undefined
+}
+
+/** What the last collection made, of branches and tags: there is no more than one. */
+export function findPair(view: Snapshot): PackPair | undefined {
+  const meta = view.packs.findIndex((pack) => pack.part === 'meta' && pack.class === 0)
+  if (meta === -1) return undefined
+  const { updateId } = view.packs[meta]!
+  const blobs = view.packs.findIndex((pack) => pack.part === 'blobs' && pack.updateId === updateId && pack.class === 0)
+  return blobs === -1 ? undefined : { meta, blobs }
 }
 
 /** The pack of a collection that is the answer to who wants all but the blobs; -1: there is none. */

@@ -1,9 +1,11 @@
 import { fastify, LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { FormTokens } from '../auth/csrf.js'
 import type { Sessions } from '../auth/sessions.js'
+import type { SignedLinks } from '../auth/signed-links.js'
 import type { Namespace } from '../db/namespaces.js'
 import type { Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
+import type { BundleClaims } from '../git-http/bundles.js'
 import { gitHttp } from '../git-http/plugin.js'
 import type { CheckHub } from '../hub-api/admin/fsck.js'
 import type { CollectGarbage } from '../hub-api/admin/gc.js'
@@ -41,6 +43,8 @@ export interface AppServices {
   readonly collectGarbage?: CollectGarbage | undefined
   /** Undefined: nothing is checked. */
   readonly checkHub?: CheckHub | undefined
+  /** Undefined: no bundles are offered. */
+  readonly bundleLinks?: SignedLinks<BundleClaims> | undefined
   /** Undefined: nothing is purged. */
   readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: no git-lfs. */
@@ -123,6 +127,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
     gitHttp({
       repos: services.repos,
       maxPackBytes: options.maxPackBytes,
+      bundleLinks: services.bundleLinks,
       ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }),
     }),
   )

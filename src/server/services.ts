@@ -15,6 +15,7 @@ import { createVersions } from '../db/versions.js'
 import { createKeeper } from '../kept/keep.js'
 import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
+import type { BundleClaims } from '../git-http/bundles.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { openGate } from '../move/gate.js'
 import { AnswerFiles } from '../packs/answer-files.js'
@@ -220,6 +221,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
         pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
       }),
+      bundleLinks: createSignedLinks<BundleClaims>(keys, 'bundle-link'),
       largeFiles,
       lfs: {
         largeFiles,

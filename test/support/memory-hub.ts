@@ -123,6 +123,10 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
     }),
     listRefSteps: async () => [],
     restoreRef: async () => undefined,
+    findBundle: async () => undefined,
+    openBundle: async () => {
+      throw new Error('no bundles here')
+    },
     slices: () => ({ pause: () => undefined }),
     ...options.repos,
   }
