@@ -16,6 +16,7 @@ const rooms: Record<string, readonly string[]> = {
   'large-files': ['lfs', 'kept', 'db', 'storage'],
   auth: ['db'],
   repos: ['packs', 'large-files', 'protocol', 'lfs', 'db'],
+  move: ['lfs', 'large-files', 'auth', 'kept', 'db', 'storage'],
   jobs: ['repos', 'packs', 'large-files', 'db'],
   http: ['auth', 'repos', 'protocol', 'lfs', 'db'],
   ...Object.fromEntries(doors.map((door) => [door, doorImports])),
@@ -25,6 +26,7 @@ const allRooms = [...Object.keys(rooms), 'server', 'cli', 'protocol', 'lfs']
 /** Package → the only folders that may import it. */
 const packageDoors: Record<string, readonly string[]> = {
   pg: ['db'],
+  'pg-copy-streams': ['db'],
   pino: ['server'],
   'prom-client': ['server'],
   minio: ['storage/s3-*.ts'],

@@ -1,3 +1,4 @@
+import { listBundles, readBundleUri, type BundleOffer } from './bundle-uri.js'
 import { uploadPackCapabilities, uploadPackCapabilitiesV2 } from './capabilities.js'
 import { ProtocolError } from './errors.js'
 import { readCommandV2 } from './fetch-request.js'
@@ -13,12 +14,14 @@ export interface UploadPackOptions extends FetchOptions {
   /** What the client asked for by `Git-Protocol`. */
   readonly version: 0 | 1 | 2
   readonly body: AsyncIterable<Uint8Array>
+  /** What may be fetched beforehand, for `bundle-uri`; undefined: that is not known here. */
+  readonly bundles?: () => Promise<readonly BundleOffer[]>
 }
 
-/** Yields the answer to `GET info/refs?service=git-upload-pack`. */
-export function* advertiseUploadPack(refs: RefTable, version: 0 | 1 | 2): Generator<Buffer> {
+/** Yields the answer to `GET info/refs?service=git-upload-pack`. `bundles`: the command `bundle-uri` is known. */
+export function* advertiseUploadPack(refs: RefTable, version: 0 | 1 | 2, { bundles = false } = {}): Generator<Buffer> {
   if (version === 2) {
-    yield* gather(advertiseCapabilities(uploadPackCapabilitiesV2))
+    yield* gather(advertiseCapabilities([...uploadPackCapabilitiesV2, ...(bundles ? ['bundle-uri'] : [])]))
     return
   }
   yield* serviceHeader('git-upload-pack')
@@ -78,6 +81,9 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
     } finally {
       port.view.release()
     }
+  } else if (command === 'bundle-uri' && options.bundles) {
+    if (hasArguments) await receive(reader, () => readBundleUri(reader))
+    yield* gather(listBundles(await options.bundles()))
   } else {
     await receive(reader, () => Promise.reject(new ProtocolError('bad-request', `invalid command '${command}'`)))
   }

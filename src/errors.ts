@@ -20,6 +20,7 @@ export type HubErrorCode =
   | 'unsupported-media' // 415
   | 'bad-range' // 416: no part of it, or more than one
   | 'invalid' // 422: well-formed, and still not acceptable
+  | 'read-only' // 503: nothing may be changed now, because the data of the hub is on its way elsewhere
   | 'busy' // 503: try again soon
   | 'unavailable' // 503: database or store out of reach
   | 'storage-full' // 507

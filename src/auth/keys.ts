@@ -1,10 +1,10 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
-import { insertKey, listKeys, lockKeyPurpose, retireKeys } from '../db/keys.js'
-import type { Database } from '../db/pool.js'
+import { insertKey, listAllKeys, listKeys, lockKeyPurpose, retireKeys, setSealedKey } from '../db/keys.js'
+import type { Database, Queryable, Transaction } from '../db/pool.js'
 import { HubError } from '../errors.js'
 
 /** What a key signs. A key of one purpose proves nothing for another. */
-export type KeyPurpose = 'lfs-link' | 'xet-link' | 'session' | 'csrf' | 'ci-token'
+export type KeyPurpose = 'lfs-link' | 'bundle-link' | 'xet-link' | 'session' | 'csrf' | 'ci-token'
 
 /** Signs and verifies what the hub gives out. All replicas share the keys. */
 export interface KeyRing {
@@ -57,10 +57,13 @@ function open(sealingKey: Uint8Array, sealed: Uint8Array, label: string): Buffer
   }
 }
 
+const sealingKeyOf = (secretKey: string): Uint8Array =>
+  new Uint8Array(hkdfSync('sha256', secretKey, 'cairn', 'sealing of signing keys, version 1', 32))
+
 const labelOf = (purpose: string, kid: string): string => `${purpose}:${kid}`
 
 export function createKeyRing({ db, secretKey, refreshMs = 60_000 }: KeyRingOptions): KeyRing {
-  const sealingKey = new Uint8Array(hkdfSync('sha256', secretKey, 'cairn', 'sealing of signing keys, version 1', 32))
+  const sealingKey = sealingKeyOf(secretKey)
   const known = new Map<KeyPurpose, { readonly at: number; readonly keys: readonly OpenKey[] }>()
 
   async function load(purpose: KeyPurpose): Promise<readonly OpenKey[]> {
@@ -118,5 +121,21 @@ export function createKeyRing({ db, secretKey, refreshMs = 60_000 }: KeyRingOpti
     },
 
     rotate: (purpose, verifySeconds) => make(purpose, { verifySeconds }),
+  }
+}
+
+/** Opens every key there is. @throws HubError `corrupt` when one is sealed with another secret */
+export async function checkSealedKeys(db: Queryable, secretKey: string): Promise<void> {
+  const sealingKey = sealingKeyOf(secretKey)
+  for (const { kid, purpose, sealed } of await listAllKeys(db)) open(sealingKey, sealed, labelOf(purpose, kid))
+}
+
+/** The same keys, sealed with another secret: what they signed stays good. @throws HubError `corrupt` */
+export async function resealKeys(tx: Transaction, from: string, to: string): Promise<void> {
+  if (from === to) return
+  const [old, fresh] = [sealingKeyOf(from), sealingKeyOf(to)]
+  for (const { kid, purpose, sealed } of await listAllKeys(tx)) {
+    const label = labelOf(purpose, kid)
+    await setSealedKey(tx, kid, seal(fresh, open(old, sealed, label), label))
   }
 }

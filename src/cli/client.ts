@@ -8,32 +8,60 @@ export interface Client {
   readonly url: string
   /** Comes back with the answer's JSON. @throws HubError with the hub's own words */
   call(method: string, path: string, body?: object): Promise<Record<string, unknown>>
+  /** An answer that comes as lines of JSON, one by one. @throws as `call`, and HubError `unavailable` when it breaks off */
+  lines(method: string, path: string, body: object): AsyncGenerator<object>
 }
 
 /** @throws HubError `config` when there is no token to use */
 export async function createClient(env: Env): Promise<Client> {
   const url = hubUrl(env)
   const token = await findToken(env)
+  const ask = async (method: string, path: string, body?: object): Promise<Response> => {
+    try {
+      return await fetch(`${url}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'user-agent': 'cairn-cli' },
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      })
+    } catch (cause) {
+      throw new HubError('unavailable', `no hub answers at ${url}: is it running? CAIRN_URL says where`, { cause })
+    }
+  }
   return {
     url,
     async call(method, path, body) {
-      let response: Response
-      try {
-        response = await fetch(`${url}${path}`, {
-          method,
-          headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'user-agent': 'cairn-cli' },
-          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        })
-      } catch (cause) {
-        throw new HubError('unavailable', `no hub answers at ${url}: is it running? CAIRN_URL says where`, { cause })
-      }
+      const response = await ask(method, path, body)
       const text = await response.text()
       const answer = parseObject(text)
       if (response.ok && answer) return answer
-      const said = typeof answer?.['error'] === 'string' ? answer['error'] : text.slice(0, 300).trim()
-      throw new HubError('bad-request', `${said || 'no reason was given'} [${response.status}]`)
+      throw refusal(response, text)
+    },
+    async *lines(method, path, body) {
+      const response = await ask(method, path, body)
+      if (!response.ok || !response.body) throw refusal(response, await response.text())
+      try {
+        for await (const line of linesOf(response.body)) yield parseObject(line) ?? {}
+      } catch (cause) {
+        throw new HubError('unavailable', `the answer of ${url} broke off`, { cause })
+      }
     },
   }
+}
+
+async function* linesOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): AsyncGenerator<string> {
+  let rest = ''
+  for await (const text of body.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split('\n')
+    rest = lines.pop()!
+    yield* lines
+  }
+}
+
+/** The hub's own words, if it has any. */
+function refusal({ status }: Response, text: string): HubError {
+  const answer = parseObject(text)
+  const said = typeof answer?.['error'] === 'string' ? answer['error'] : text.slice(0, 300).trim()
+  return new HubError('bad-request', `${said || 'no reason was given'} [${status}]`)
 }
 
 /** Where the hub listens, as a client here would call it. */

@@ -1,8 +1,10 @@
 import { HubError } from '../errors.js'
 import { parseWords, UsageError, type Command, type Terminal } from './command.js'
 import { doctorCommand } from './doctor.js'
+import { fsckCommand } from './fsck.js'
 import { gcCommand } from './gc.js'
 import { migrateCommand } from './migrate.js'
+import { migrateStoreCommand } from './migrate-store.js'
 import { repoPurge } from './purge.js'
 import { repoReflog, repoRestore } from './ref-history.js'
 import { repoCreate, repoDelete } from './repo.js'
@@ -13,6 +15,7 @@ import { userCreate } from './user.js'
 const commands: readonly Command[] = [
   serveCommand,
   migrateCommand,
+  migrateStoreCommand,
   repoCreate,
   repoDelete,
   repoReflog,
@@ -21,6 +24,7 @@ const commands: readonly Command[] = [
   userCreate,
   tokenCreate,
   gcCommand,
+  fsckCommand,
   doctorCommand,
 ]
 

@@ -12,7 +12,7 @@ export const migrateCommand: Command = {
   words: 0,
   async run({ env, out }, _words, values) {
     const config = loadConfig(withFlags(env, values))
-    const { openGround } = await import('../server/services.js')
+    const { openGround } = await import('../server/ground.js')
     const ground = await openGround(config, () => undefined)
     await ground.close()
     out(ground.migrated.length === 0 ? 'nothing to do' : ground.migrated.map((name) => `ran ${name}`).join('\n'))

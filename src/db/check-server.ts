@@ -29,11 +29,20 @@ interface Server {
   readonly shown: string
   /** The same wherever it is asked from. */
   readonly database: string
+  /** How it keeps text, such as `UTF8`. */
+  readonly encoding: string
+}
+
+/** Names a database among all there are, wherever it is asked from. */
+export async function identifyDatabase(db: Queryable): Promise<{ readonly database: string; readonly encoding: string }> {
+  const { database, encoding } = await identify(db)
+  return { database, encoding }
 }
 
 async function identify(db: Queryable): Promise<Server> {
   const [server] = await db.query<Server>(sql`
     SELECT current_setting('server_version_num')::int AS version, current_setting('server_version') AS shown,
+      current_setting('server_encoding') AS encoding,
       (SELECT system_identifier FROM pg_control_system()) || '/' || (SELECT oid FROM pg_database WHERE datname = current_database()) AS database`)
   return server!
 }

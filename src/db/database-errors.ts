@@ -20,6 +20,9 @@ export function isUniqueViolation(error: unknown, constraint?: string): boolean 
 /** A lock was not had within `lockTimeoutMs`. */
 export const isLockTimeout = (error: unknown): boolean => codeOf(error instanceof HubError ? error.cause : error) === '55P03'
 
+/** Two transactions waited for each other, and the server ended this one. */
+export const isDeadlock = (error: unknown): boolean => codeOf(error instanceof HubError ? error.cause : error) === '40P01'
+
 /**
  * The server refuses or ends connections. 08: so says a pooler as well. 25P03, 25P04, 57P05: this one was idle, or took too long.
  * 25006: it cannot be written to, because it is a standby now.
@@ -47,6 +50,9 @@ const busyStates: Readonly<Record<string, string>> = {
   '57014': 'a statement took too long and was cancelled',
 }
 
+/** What a statement is answered with that would change data which was moved elsewhere. */
+export const sealedState = 'CM001'
+
 /** The server cannot hold every text that JSON or an address can say: not a NUL, nor half a pair of surrogates. */
 function isUnstorableText(error: unknown): boolean {
   const code = codeOf(error)
@@ -57,6 +63,7 @@ function isUnstorableText(error: unknown): boolean {
 export function translateError(error: unknown, setting: string | undefined): unknown {
   if (error instanceof HubError) return error
   if (isConnectionLost(error)) return new HubError('unavailable', unreachable(error as Error, setting), { cause: error })
+  if (codeOf(error) === sealedState) return new HubError('read-only', 'this hub was moved, and nothing is changed here any more', { cause: error })
   const busy = busyStates[codeOf(error) ?? '']
   if (busy !== undefined) return new HubError('busy', busy, { cause: error })
   if (isUnstorableText(error)) return new HubError('bad-request', 'a text has characters that cannot be stored, such as NUL', { cause: error })

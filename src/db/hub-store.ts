@@ -13,11 +13,18 @@ export interface HubStoreRow {
   readonly marked: boolean
 }
 
+const columns = sql`store_id AS "storeId", marked`
+
+/** Undefined: no hub has used this database yet. */
+export async function findHubStore(db: Queryable): Promise<HubStoreRow | undefined> {
+  const [row] = await db.query<HubStoreRow>(sql`SELECT ${columns} FROM hub_store`)
+  return row
+}
+
 /** The store of this database; `newId` becomes its id where it has none yet. */
 export async function ensureHubStore(db: Queryable, newId: string): Promise<HubStoreRow> {
   await db.execute(sql`INSERT INTO hub_store (store_id) VALUES (${newId}::uuid) ON CONFLICT DO NOTHING`)
-  const [row] = await db.query<HubStoreRow>(sql`SELECT store_id AS "storeId", marked FROM hub_store`)
-  return row!
+  return (await findHubStore(db))!
 }
 
 export async function setStoreMarked(db: Queryable): Promise<void> {

@@ -18,6 +18,15 @@ export async function listKeys(db: Queryable, purpose: string): Promise<KeyRow[]
     ORDER BY retired_at IS NOT NULL, created_at DESC, kid`)
 }
 
+/** All there are, expired ones among them. */
+export async function listAllKeys(db: Queryable): Promise<Omit<KeyRow, 'retired'>[]> {
+  return db.query<Omit<KeyRow, 'retired'>>(sql`SELECT kid, purpose, sealed FROM keys ORDER BY kid`)
+}
+
+export async function setSealedKey(tx: Transaction, kid: string, sealed: Uint8Array): Promise<void> {
+  await tx.execute(sql`UPDATE keys SET sealed = ${sealed} WHERE kid = ${kid}`)
+}
+
 export async function insertKey(
   tx: Transaction,
   key: { readonly kid: string; readonly purpose: string; readonly sealed: Uint8Array },

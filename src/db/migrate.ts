@@ -50,6 +50,27 @@ export async function migrate(db: Database, options: MigrateOptions = {}): Promi
   }
 }
 
+/**
+ * Makes sure that all migrations of this release ran on the database, and no others. Changes nothing.
+ * @throws HubError `config` when no hub has used it, or the last was of another release
+ */
+export async function checkMigrated(db: Queryable): Promise<void> {
+  const [found] = await db.query<{ there: boolean }>(sql`SELECT to_regclass('schema_migrations') IS NOT NULL AS there`)
+  if (!found!.there) throw new HubError('config', 'no hub has used this database yet')
+  const missing = checkHistory(await readMigrations(), await readHistory(db))
+  if (missing.length > 0) {
+    throw new HubError(
+      'config',
+      `the database was used by an older release of cairn last (${missing[0]!.name} did not run on it): run cairn migrate, or start this release on it`,
+    )
+  }
+}
+
+const readHistory = async (db: Queryable): Promise<ReadonlyMap<string, string>> => {
+  const applied = await db.query<{ name: string; checksum: string }>(sql`SELECT name, checksum FROM schema_migrations`)
+  return new Map(applied.map(({ name, checksum }) => [name, checksum]))
+}
+
 async function runMissing(connection: Queryable, migrations: readonly Migration[]): Promise<readonly string[]> {
   await connection.execute(sql`
     CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -57,8 +78,7 @@ async function runMissing(connection: Queryable, migrations: readonly Migration[
       checksum    text NOT NULL,
       applied_at  timestamptz NOT NULL DEFAULT now()
     )`)
-  const applied = await connection.query<{ name: string; checksum: string }>(sql`SELECT name, checksum FROM schema_migrations`)
-  const missing = checkHistory(migrations, new Map(applied.map(({ name, checksum }) => [name, checksum])))
+  const missing = checkHistory(migrations, await readHistory(connection))
   for (const migration of missing) {
     await connection.execute(sql`BEGIN`)
     try {

@@ -4,7 +4,7 @@ import { CommitOutcomeUnknown, isConnectionLost, translateError } from './databa
 import { types } from './pg-types.js'
 import type { Sql } from './sql.js'
 
-export { CommitOutcomeUnknown, isConnectionLost, isLockTimeout, isUniqueViolation } from './database-errors.js'
+export { CommitOutcomeUnknown, isConnectionLost, isDeadlock, isLockTimeout, isUniqueViolation } from './database-errors.js'
 
 /** Where the database is. A connection string is read as `pg` reads it, which differs from libpq about TLS. */
 export type ConnectionOptions =

@@ -142,3 +142,44 @@ export function listWaitingBlobs(db: Queryable, state: 'doomed' | 'deleting', wa
   return db.query<BlobRow>(sql`
     SELECT key, bytes FROM stored_blob WHERE key > ${after} AND state = ${state} AND state_at <= ${ago(waitedMs)} ORDER BY key LIMIT ${limit}`)
 }
+
+/** Those that are not being deleted. */
+export function listStoredBlobs(db: Queryable, { after, limit }: BlobPage): Promise<BlobRow[]> {
+  return db.query<BlobRow>(sql`SELECT key, bytes FROM stored_blob WHERE key > ${after} AND state <> 'deleting' ORDER BY key LIMIT ${limit}`)
+}
+
+/** How many they are, and how many bytes. */
+export async function countStoredBlobs(db: Queryable): Promise<{ readonly blobs: number; readonly bytes: number }> {
+  const [row] = await db.query<{ blobs: number; bytes: number }>(sql`
+    SELECT count(*) AS blobs, coalesce(sum(bytes), 0)::bigint AS bytes FROM stored_blob WHERE state <> 'deleting'`)
+  return row!
+}
+
+/** A row beside what a listing of the store says. */
+export interface BlobState extends BlobRow {
+  readonly state: 'live' | 'doomed' | 'deleting'
+}
+
+/** Whatever state they are in, of keys that begin so. No key has a `~`, which comes after everything it may have. */
+export function listBlobsBelow(db: Queryable, prefix: string, { after, limit }: BlobPage): Promise<BlobState[]> {
+  return db.query<BlobState>(sql`
+    SELECT key, bytes, state FROM stored_blob WHERE key > ${after} AND key >= ${prefix} AND key < ${`${prefix}~`} ORDER BY key LIMIT ${limit}`)
+}
+
+/** One row as it is now, and whether anything needs it. */
+export async function findBlob(db: Queryable, key: string): Promise<(BlobState & { readonly linked: boolean }) | undefined> {
+  const [row] = await db.query<BlobState & { linked: boolean }>(sql`
+    SELECT key, bytes, state, ${isLinked(sql`b.key`)} AS linked FROM stored_blob b WHERE key = ${key}`)
+  return row
+}
+
+/**
+ * Gives bytes that have no row one in `deleting`, so that nobody keeps them meanwhile. Comes back with the claim that goes with it; undefined:
+ * there is a row by now, so somebody needs them.
+ */
+export async function insertDeleting(db: Queryable, { key, bytes }: BlobRow): Promise<string | undefined> {
+  const [row] = await db.query<{ claim: string }>(sql`
+    INSERT INTO stored_blob (key, bytes, state, state_at) VALUES (${key}, ${bytes}, 'deleting', clock_timestamp())
+    ON CONFLICT (key) DO NOTHING RETURNING state_at::text AS claim`)
+  return row?.claim
+}

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { GitService } from '../../protocol/types.js'
 import { HubError } from '../errors.js'
-import { repoContext } from '../http/request-context.js'
+import { repoContext, type RepoContext } from '../http/request-context.js'
 import type { Sent } from '../http/send-stream.js'
 import { noCache } from './errors.js'
 
@@ -16,7 +16,18 @@ export const gitResult = (reply: FastifyReply, service: GitService): FastifyRepl
 
 /** One line about an exchange that had begun to answer. */
 export function logSent(request: FastifyRequest, sent: Sent, startedAt: number, facts: object, phrase: string): void {
-  const { repo, actor } = repoContext(request)
+  logStream(request, repoContext(request), sent, startedAt, facts, phrase)
+}
+
+/** The same for who was settled otherwise. */
+export function logStream(
+  request: FastifyRequest,
+  { repo, actor }: Pick<RepoContext, 'repo' | 'actor'>,
+  sent: Sent,
+  startedAt: number,
+  facts: object,
+  phrase: string,
+): void {
   const fields = {
     repo: `${repo.namespace}/${repo.name}`,
     repoType: repo.type,

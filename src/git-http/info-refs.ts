@@ -21,7 +21,7 @@ function serviceOf(request: FastifyRequest): GitService {
 }
 
 /** `GET info/refs`: the first request of every clone, fetch and push. */
-export function infoRefs(app: FastifyInstance, { repos, repoType, prefix }: GitRoutes): void {
+export function infoRefs(app: FastifyInstance, { repos, repoType, prefix, links }: GitRoutes): void {
   app.get(
     `${prefix}/info/refs`,
     {
@@ -34,7 +34,10 @@ export function infoRefs(app: FastifyInstance, { repos, repoType, prefix }: GitR
       const version = protocolVersion(request.headers['git-protocol'])
       const refs = await repos.readRefs(repo)
       reply.headers(noCache).type(`application/x-${service}-advertisement`)
-      await sendStream(reply, service === 'git-upload-pack' ? advertiseUploadPack(refs, version) : advertiseReceivePack(refs, version))
+      await sendStream(
+        reply,
+        service === 'git-upload-pack' ? advertiseUploadPack(refs, version, { bundles: links !== undefined }) : advertiseReceivePack(refs, version),
+      )
       return reply
     },
   )

@@ -5,6 +5,8 @@ import { repoTypes } from '../db/repositories.js'
 import { HubError } from '../errors.js'
 import { repoTypePaths } from '../http/repo-path.js'
 import type { Repos } from '../repos/repos.js'
+import type { SignedLinks } from '../auth/signed-links.js'
+import { bundleRoute, type BundleClaims } from './bundles.js'
 import { sendGitError } from './errors.js'
 import { infoRefs } from './info-refs.js'
 import type { GitRoutes } from './git-routes.js'
@@ -15,6 +17,8 @@ export interface GitHttpOptions {
   readonly repos: Repos
   /** Of one push. */
   readonly maxPackBytes: number
+  /** Undefined: no bundles are offered. */
+  readonly bundleLinks?: SignedLinks<BundleClaims> | undefined
   readonly keepaliveMs?: number
 }
 
@@ -24,7 +28,7 @@ const sleep: Sleep = async (ms, signal) => {
 
 /** Git over HTTP: models at `/{ns}/{name}`, datasets and spaces below their own prefix. */
 export const gitHttp =
-  ({ repos, maxPackBytes, keepaliveMs = 5_000 }: GitHttpOptions): FastifyPluginAsync =>
+  ({ repos, maxPackBytes, bundleLinks, keepaliveMs = 5_000 }: GitHttpOptions): FastifyPluginAsync =>
   async (app) => {
     // Bodies are streams that only the routes read.
     app.removeAllContentTypeParsers()
@@ -34,6 +38,7 @@ export const gitHttp =
       const routes: GitRoutes = {
         repos,
         maxPackBytes,
+        links: bundleLinks,
         repoType,
         clock: { sleep, keepaliveMs },
         prefix: `${repoTypePaths[repoType].prefix}/:namespace/:name`,
@@ -41,6 +46,7 @@ export const gitHttp =
       infoRefs(app, routes)
       uploadPackRoute(app, routes)
       receivePackRoute(app, routes)
+      if (bundleLinks) bundleRoute(app, routes, bundleLinks)
       dumbProtocol(app, routes)
     }
   }

@@ -6,7 +6,7 @@ import { HubError } from '../errors.js'
 import { readBody } from '../http/body-limit.js'
 import { answerTo } from '../http/error-map.js'
 import { logFailure } from '../http/log-failure.js'
-import { repoContext, signedInActor } from '../http/request-context.js'
+import { refuseWhenReadOnly, repoContext, signedInActor } from '../http/request-context.js'
 import { sendStream } from '../http/send-stream.js'
 import { checkContentType, gitResult, logSent } from './exchange.js'
 import type { GitRoutes } from './git-routes.js'
@@ -14,9 +14,9 @@ import type { GitRoutes } from './git-routes.js'
 /** Pkt-lines in front of a pack: far more than there ever are. */
 const commandBytes = 64 * 1024 * 1024
 
-/** `POST git-receive-pack`: a push. */
+/** `POST git-receive-pack`: a push. While nothing may be changed it is refused in its report, and not by a status. */
 export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBytes, repoType, prefix }: GitRoutes): void {
-  app.post(`${prefix}/git-receive-pack`, { config: { repoType, access: 'content.write' } }, async (request, reply) => {
+  app.post(`${prefix}/git-receive-pack`, { config: { repoType, access: 'content.write', writes: false } }, async (request, reply) => {
     const startedAt = performance.now()
     const { repo, clientGone, mayStill } = repoContext(request)
     checkContentType(request, 'git-receive-pack')
@@ -24,7 +24,7 @@ export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBy
       ...clock,
       signal: clientGone,
       body: readBody(request.raw, { maxBytes: maxPackBytes + commandBytes }),
-      port: sayingFull(
+      port: refusingInReport(
         request,
         repos.openReceive(repo, { actor: signedInActor(request), authorise: () => mayStill('content.write'), signal: clientGone }),
       ),
@@ -36,16 +36,23 @@ export function receivePackRoute(app: FastifyInstance, { repos, clock, maxPackBy
   })
 }
 
-/** A full disk in the words of a report: git would show no more of a status than its number. The log hears all of it. */
-function sayingFull(request: FastifyRequest, port: ReceivePort): ReceivePort {
+/** What is no fault of the push is said in the words of a report: git would show no more of a status than its number. The log hears all of it. */
+function refusingInReport(request: FastifyRequest, port: ReceivePort): ReceivePort {
   const refuse = (error: unknown): never => {
-    if (!(error instanceof HubError) || error.code !== 'storage-full') throw error
+    if (!(error instanceof HubError) || (error.code !== 'storage-full' && error.code !== 'read-only')) throw error
     const answer = answerTo(error)
     logFailure(request, error, answer)
     throw new ProtocolError('too-large', answer.message, { cause: error })
   }
   return {
-    stage: (pack, push, options) => port.stage(pack, push, options).catch(refuse),
+    stage: async (pack, push, options) => {
+      try {
+        refuseWhenReadOnly(request)
+        return await port.stage(pack, push, options)
+      } catch (error) {
+        return refuse(error)
+      }
+    },
     apply: (staged, push, say) => port.apply(staged, push, say).catch(refuse),
   }
 }

@@ -29,9 +29,9 @@ export function registerAnswerHeaders(app: FastifyInstance): void {
 }
 
 /** Status and headers of a refusal or failure. What stands in the body is the door's. A HEAD has nothing but these. */
-export function setErrorHeaders(reply: FastifyReply, { status, message, hubCode }: ErrorAnswer): void {
+export function setErrorHeaders(reply: FastifyReply, { status, message, hubCode, retryAfterSeconds = 5 }: ErrorAnswer): void {
   reply.code(status).header('x-error-message', headerText(message))
   if (hubCode !== undefined) reply.header('x-error-code', hubCode)
   if (status === 401) reply.header('www-authenticate', 'Basic realm="Cairn"')
-  if (status === 503) reply.header('retry-after', '5')
+  if (status === 503) reply.header('retry-after', String(retryAfterSeconds))
 }

@@ -10,6 +10,7 @@ interface Answer {
   readonly hubCode?: string
   /** Said in place of the error's own message. */
   readonly says?: string
+  readonly retryAfterSeconds?: number
 }
 
 const internal = 'internal error: the log of the hub says more'
@@ -47,6 +48,7 @@ const answers: Readonly<Record<HubErrorCode | ProtocolErrorCode | LfsErrorCode, 
   corrupt: { status: 500, says: internal },
   config: { status: 500, says: internal },
   'not-implemented': { status: 501 }, // our own words, and all there is to know
+  'read-only': { status: 503, retryAfterSeconds: 30 }, // our own words as well
   busy: { status: 503, says: 'the hub is busy, try again soon' },
   unavailable: { status: 503, says: 'the database or the store of the hub cannot be reached, try again soon' },
   'storage-full': { status: 507, says: 'no space is left on the hub' },
@@ -59,6 +61,8 @@ export interface ErrorAnswer {
   readonly hubCode: string | undefined
   /** Where the thing is that already exists. */
   readonly url: string | undefined
+  /** When it may be tried again, if that is not soon. */
+  readonly retryAfterSeconds?: number | undefined
 }
 
 /** What stands in `details.subject` of a refusal that is about more than its code. */
@@ -67,9 +71,15 @@ const subjectCodes: Readonly<Record<string, string>> = { repository: 'RepoNotFou
 /** The answer to anything that was thrown. From 500 up it says nothing of the cause: that is the log's. */
 export function answerTo(error: unknown): ErrorAnswer {
   if (error instanceof HubError) {
-    const { status, hubCode, says } = answers[error.code]
+    const { status, hubCode, says, retryAfterSeconds } = answers[error.code]
     const { subject, url } = error.details
-    return { status, message: says ?? error.message, hubCode: hubCode ?? (subject === undefined ? undefined : subjectCodes[subject]), url }
+    return {
+      status,
+      message: says ?? error.message,
+      hubCode: hubCode ?? (subject === undefined ? undefined : subjectCodes[subject]),
+      url,
+      retryAfterSeconds,
+    }
   }
   if (error instanceof ProtocolError || error instanceof LfsError) {
     const { status, says } = answers[error.code]

@@ -7,6 +7,7 @@ import type { Session } from '../auth/sessions.js'
 import type { Namespace } from '../db/namespaces.js'
 import type { RepoPath, RepoState, RepoType, Versions } from '../db/versions.js'
 import type { Addressed } from './base-url.js'
+import type { HubError } from '../errors.js'
 import { readCookie } from './cookies.js'
 import { badCredentials, refusal, refusalInNamespace, signInRequired } from './refusal.js'
 import { findRepoPath } from './repo-path.js'
@@ -36,6 +37,8 @@ declare module 'fastify' {
     access?: Access
     /** The path has `:namespace` and `:name` of a repository of this type. */
     repoType?: RepoType
+    /** Whether the request changes anything; by default all but GET and HEAD do, and what needs `content.write`. */
+    writes?: boolean
     /** The body names the repository: who is refused is refused as if the path did. */
     repoInBody?: boolean
     /** For browsers: the caller is whom the session cookie names, and `Authorization` is not looked at. Nowhere else does a cookie count. */
@@ -54,6 +57,8 @@ declare module 'fastify' {
 export interface AccessPorts {
   readonly versions: Versions
   readonly findNamespace: (name: string) => Promise<Namespace | undefined>
+  /** What a request is refused with that would change something, while nothing may be changed. */
+  readonly readOnly?: (() => HubError | undefined) | undefined
   /** By the id in the cookie. Undefined: nobody is signed in that way here. */
   readonly findSession?: (id: string) => Promise<Session | undefined>
   /** @throws HubError `bad-host` */
@@ -71,7 +76,7 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
     if (config?.access === undefined) throw new Error(`route ${String(method)} ${url} does not state config.access`)
   })
   app.addHook('onRequest', async (request, reply) => {
-    const { access, repoType, repoInBody = false, bare = false, page = false } = request.routeOptions.config
+    const { access, repoType, repoInBody = false, bare = false, page = false, writes } = request.routeOptions.config
     if (request.is404 || bare || access === undefined) return
     const gone = new AbortController()
     // The response's close, not the request's: that one comes as soon as a body has been read.
@@ -94,6 +99,7 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
     } else if (level !== 'public') {
       decide(actor, repoType === undefined ? 'hub' : current.repo, level)
     }
+    if (writes ?? (level === 'content.write' || !safeMethods.has(request.method))) refuseWhenReadOnly(request)
     request.hub = Object.freeze({
       actor,
       baseUrl,
@@ -107,6 +113,14 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       },
     })
   })
+}
+
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD'])
+
+/** For what would change something. Only who may do it hears that it cannot be done now. @throws HubError `read-only` */
+export function refuseWhenReadOnly({ server }: FastifyRequest): void {
+  const refused = server.accessPorts.readOnly?.()
+  if (refused) throw refused
 }
 
 /** @throws HubError `bad-credentials` for a header that can be no token of ours */
@@ -162,6 +176,7 @@ export function signedInActor(request: FastifyRequest): SignedInActor {
 export function raiseTo(request: FastifyRequest, permission: Permission): void {
   const { actor, repo } = repoContext(request)
   decide(actor, repo, permission)
+  if (permission === 'content.write') refuseWhenReadOnly(request)
 }
 
 /** The decision about a repository that the body names. `path` undefined: no repository can have that name. @throws HubError the refusal */

@@ -4,6 +4,7 @@ import type { LargeFiles } from '../large-files/large-files.js'
 import type { PurgeRepo } from '../repos/purge-repo.js'
 import type { Repos } from '../repos/repos.js'
 import { adminDoctorRoute } from './admin/doctor.js'
+import { adminFsckRoute, type CheckHub } from './admin/fsck.js'
 import { adminGcRoute, type CollectGarbage } from './admin/gc.js'
 import { adminReposRoute } from './admin/repos.js'
 import { adminTokensRoute } from './admin/tokens.js'
@@ -26,6 +27,8 @@ export interface HubApiOptions {
   readonly hubId: string
   /** Undefined: this hub collects nothing. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: nothing is checked here. */
+  readonly checkHub?: CheckHub | undefined
   /** Undefined: nothing is purged here. */
   readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: this hub keeps none, and says so where one is asked for. */
@@ -63,4 +66,5 @@ export const hubApi =
     adminDoctorRoute(app, options)
     if (options.purgeRepo) purgeRepoRoutes(app, { purgeRepo: options.purgeRepo })
     if (options.collectGarbage) adminGcRoute(app, { collectGarbage: options.collectGarbage })
+    if (options.checkHub) adminFsckRoute(app, { checkHub: options.checkHub })
   }

@@ -1,6 +1,7 @@
 import { isLockTimeout, type Database, type Transaction } from '../db/pool.js'
 import {
   claimDeleting,
+  insertDeleting,
   isBlobLinked,
   listUnusedBlobs,
   listWaitingBlobs,
@@ -53,6 +54,11 @@ export interface Collector {
    * is linked, is locked, or is being deleted.
    */
   purge(key: string): Promise<boolean>
+  /**
+   * Deletes bytes that have no row, under a row in `deleting` that is made for it. False: there is a row by now, whose bytes stay. When it throws,
+   * the row is left, and `finishDeleting` goes on.
+   */
+  removeOrphan(orphan: BlobRow): Promise<boolean>
   /** Deletes the bytes of every row that was left in `deleting`. At start, and every minute. */
   finishDeleting(): Promise<Pick<Collection, 'deleted' | 'failed'>>
   /** One run: all that is due. With `dryRun` nothing is touched, and what the run would find is listed. */
@@ -126,6 +132,12 @@ export function createCollector(options: CollectorOptions): Collector {
       return claim !== undefined && deleteBytes(key, claim)
     })
 
+  const removeOrphan = (orphan: BlobRow): Promise<boolean> =>
+    exclusively(orphan.key, async () => {
+      const claim = await insertDeleting(db, orphan)
+      return claim !== undefined && deleteBytes(orphan.key, claim)
+    })
+
   const finishOne = (key: string): Promise<boolean> =>
     exclusively(key, async () => {
       const claim = await claimDeleting(db, key, restMs)
@@ -152,6 +164,7 @@ export function createCollector(options: CollectorOptions): Collector {
     doom,
     finish,
     purge,
+    removeOrphan,
     finishDeleting,
 
     async collect({ dryRun = false } = {}) {

@@ -3,6 +3,7 @@ import { isLockTimeout, type Database, type Transaction } from '../db/pool.js'
 import { keepBlobs, lockLiveBlobs } from '../db/stored-blobs.js'
 import { HubError } from '../errors.js'
 import type { BlobKey, BlobStore } from '../storage/blob-store.js'
+import { eachOf } from './each-of.js'
 
 export interface KeptBlob {
   readonly key: BlobKey
@@ -70,23 +71,6 @@ async function keepRows(db: Database, blobs: readonly KeptBlob[], maxWaitMs: num
 }
 
 const busy = (key: BlobKey, cause?: unknown): HubError => new HubError('busy', `${key} is just being deleted, try again`, { cause })
-
-/** `count` at a time. Once one throws no other is begun; what it threw is thrown when the rest have ended. */
-async function eachOf<T>(items: readonly T[], count: number, work: (item: T) => Promise<void>): Promise<void> {
-  const queue = [...items]
-  const workers = Array.from({ length: Math.min(count, queue.length) }, async () => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-      try {
-        await work(item)
-      } catch (error) {
-        queue.length = 0
-        throw error
-      }
-    }
-  })
-  const failed = (await Promise.allSettled(workers)).find((result) => result.status === 'rejected')
-  if (failed) throw failed.reason
-}
 
 /**
  * Locks kept blobs against deletion until the transaction ends, by key. False: one is no longer live, so roll back and keep again.

@@ -8,7 +8,7 @@ import { createLfsStore } from './store.js'
 /** `POST objects/batch`: what a client has to do for objects it wants to have, or to have stored. */
 export function batchRoute(app: FastifyInstance, routes: LfsRoutes): void {
   const { prefix, repoType } = routes
-  app.post(`${prefix}/objects/batch`, { config: { repoType, access: 'content.read' } }, async (request, reply) => {
+  app.post(`${prefix}/objects/batch`, { config: { repoType, access: 'content.read', writes: false } }, async (request, reply) => {
     const startedAt = performance.now()
     const batch = parseBatch(await readJson(request))
     if (batch.operation === 'upload') raiseTo(request, 'content.write')

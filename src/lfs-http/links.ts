@@ -1,12 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import { isLfsOid, type LfsOid } from '../../lfs/types.js'
-import { actorOf, anonymous, type Actor } from '../auth/actor.js'
-import { may } from '../auth/authorize.js'
+import type { Actor } from '../auth/actor.js'
 import type { SignedLinks } from '../auth/signed-links.js'
 import type { RepoState, RepoType } from '../db/versions.js'
-import { HubError } from '../errors.js'
-import { refusal } from '../http/refusal.js'
-import { findRepoPath } from '../http/repo-path.js'
+import { badLink, settleLink } from '../http/settle-link.js'
 
 export type LinkUse = 'download' | 'upload' | 'verify'
 
@@ -36,28 +33,16 @@ declare module 'fastify' {
 }
 
 /**
- * Settles who may use a link, before a byte of the body is read. The signature says what was asked for; whether it is still allowed is decided
- * on what is true now: a token that was revoked, or a repository that was closed, ends its links.
+ * Settles who may use a link, before a byte of the body is read.
  * @throws HubError `forbidden` for a link that is none, is over, or is for something else: git-lfs then asks for a new one
  */
 export async function readLink(request: FastifyRequest, use: LinkUse, repoType: RepoType, links: SignedLinks<LinkClaims>): Promise<LinkContext> {
-  const { versions } = request.server.accessPorts
   const { token } = request.query as { readonly token?: unknown }
   const claims = typeof token === 'string' ? await links.read(token) : undefined
-  const { namespace, name, oid } = request.params as { readonly namespace: string; readonly name: string; readonly oid?: string }
+  const { oid } = request.params as { readonly oid?: string }
   if (claims?.use !== use || (oid !== undefined && claims.oid !== oid) || !isLfsOid(claims.oid)) throw badLink()
-  const path = findRepoPath(repoType, namespace, name)
-  const { repo } = path ? await versions.current({ repo: path }) : {}
-  const state = claims.tokenId === null ? undefined : await versions.actorByToken(claims.tokenId)
-  if (claims.tokenId !== null && !state) throw badLink()
-  const actor = state ? actorOf(state) : anonymous
-  if (!repo || repo.id !== claims.repoId) throw badLink()
-  const permission = use === 'download' ? 'content.read' : 'content.write'
-  if (!may(actor, repo, permission)) throw refusal(actor, repo, permission)
-  return { claims, actor, repo }
+  return { claims, ...(await settleLink(request, claims, repoType, use === 'download' ? 'content.read' : 'content.write')) }
 }
-
-const badLink = (): HubError => new HubError('forbidden', 'this link is not valid, or no longer: ask for a new one')
 
 export function linkContext(request: FastifyRequest): LinkContext {
   if (!request.lfsLink) throw new Error(`${request.url}: the route has no link`)

@@ -23,7 +23,7 @@ export function lockRoutes(app: FastifyInstance, { prefix, repoType, locks }: Lf
     return sendJson(reply.code(409), { lock: wireLock(lock), message: `already locked by ${lock.owner.name}` })
   })
 
-  app.post(`${prefix}/locks/verify`, writes, async (request, reply) => {
+  app.post(`${prefix}/locks/verify`, { config: { ...writes.config, writes: false } }, async (request, reply) => {
     const { cursor, limit } = parseVerifyLocks(await readJson(request))
     const page = await locks.list(repoContext(request).repo.id, { cursor, limit })
     const { id } = signedInActor(request)

@@ -27,7 +27,7 @@ export const lfsHttp =
       app.route({
         method: ['GET', 'POST', 'PUT', 'DELETE'],
         url: `${routes.prefix}/*`,
-        config: { repoType, access: 'content.read' },
+        config: { repoType, access: 'content.read', writes: false },
         handler: async () => {
           throw new HubError('not-found', 'Git LFS knows nothing of this address')
         },

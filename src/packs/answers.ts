@@ -6,7 +6,7 @@ import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions
 import { reaches } from '../../protocol/reachable.js'
 import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
-import { findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
+import { findBlobless, findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
@@ -183,6 +183,8 @@ function keyOf({ versions }: Snapshot, request: PackRequest): string {
 function readStoredAnswer(view: Snapshot, request: PackRequest, options: WorkOptions): AsyncIterable<Uint8Array> | undefined {
   const stored = findStoredAnswer(view, request)
   if (stored !== -1) return readStoredPack(view, stored, options)
+  const blobless = findBlobless(view, request)
+  if (blobless !== -1) return readStoredPack(view, blobless, options)
   const joined = findJoinedAnswer(view, request)
   return joined && readJoinedPacks(view, joined, options)
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
 import type { PackRequest, WorkOptions } from '../../protocol/ports.js'
-import { pairsOf, type PackPair } from './pack-pair.js'
+import { findPair, type PackPair } from './pack-pair.js'
 import { coversPack, readStored } from './stored-answer.js'
 import type { Snapshot } from './snapshot.js'
 
@@ -11,7 +11,14 @@ import type { Snapshot } from './snapshot.js'
  * See docs/git-storage.md, "When a stored pack is the answer".
  */
 export function findJoinedAnswer(view: Snapshot, request: PackRequest): PackPair | undefined {
-  return pairsOf(view).find(({ meta }) => coversPack(view, meta, request))
+  const pair = findPair(view)
+  return pair && coversPack(view, pair.meta, request) ? pair : undefined
+}
+
+/** The pack of a collection that is the answer to who wants all but the blobs; -1: there is none. */
+export function findBlobless(view: Snapshot, { filter, ...request }: PackRequest): number {
+  if (filter?.blobBytes !== 0 || filter.treeDepth !== Number.POSITIVE_INFINITY) return -1
+  return view.packs.findIndex(({ part }, ordinal) => part === 'meta' && coversPack(view, ordinal, request))
 }
 
 /** One pack of both, their entries as they are stored. A chunk is valid until the next. @throws as `Snapshot.read` */

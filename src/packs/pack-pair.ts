@@ -6,11 +6,11 @@ export interface PackPair {
   readonly blobs: number
 }
 
-/** All such pairs of a snapshot that are whole. */
-export function pairsOf(view: Pick<Snapshot, 'packs'>): readonly PackPair[] {
-  return view.packs.flatMap(({ part, updateId }, meta) => {
-    if (part !== 'meta') return []
-    const blobs = view.packs.findIndex((other) => other.part === 'blobs' && other.updateId === updateId && other.class < 2)
-    return blobs === -1 ? [] : [{ meta, blobs }]
-  })
+/** What the last collection made, of branches and tags: there is no more than one. */
+export function findPair(view: Pick<Snapshot, 'packs'>): PackPair | undefined {
+  const meta = view.packs.findIndex((pack) => pack.part === 'meta' && pack.class === 0)
+  if (meta === -1) return undefined
+  const { updateId } = view.packs[meta]!
+  const blobs = view.packs.findIndex((pack) => pack.part === 'blobs' && pack.updateId === updateId && pack.class === 0)
+  return blobs === -1 ? undefined : { meta, blobs }
 }

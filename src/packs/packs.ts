@@ -8,18 +8,20 @@ import type { Keeper } from '../kept/keep.js'
 import type { BlobStore, FilePut } from '../storage/blob-store.js'
 import { ByteBudget } from './byte-budget.js'
 import { checkHere, type BeginCheck } from './check-pack.js'
-import type { LocalPacks } from './local-packs.js'
+import type { LocalPacks, PackName } from './local-packs.js'
 import { PackFiles } from './pack-file.js'
 import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
 import { readSideFile } from './read-side-file.js'
 import { RecentTables } from './recent-tables.js'
+import { reindexPack, type ReindexOptions, type Sidecars } from './reindex.js'
 import type { Snapshot, SnapshotVersions } from './snapshot.js'
-import { Snapshots } from './snapshots.js'
+import { Snapshots, type SnapshotsOptions } from './snapshots.js'
 import type { Spool } from './spool.js'
 import type { StagedRepoPack } from './checked-pack.js'
 import { stagePack, type StageRequest } from './stage.js'
 import { Turns } from './turns.js'
+import { openUncached, type UncachedOptions, type UncachedSnapshot } from './uncached-snapshot.js'
 import { workLimits, type WorkLimits } from './work-limits.js'
 
 export interface PacksUsage {
@@ -37,6 +39,10 @@ export interface Packs {
   openSnapshot(repoId: number, versions?: SnapshotVersions): Promise<Snapshot>
   /** `chunks` undefined: the push brings no pack. As `stagePack`. */
   stage(chunks: AsyncIterable<Uint8Array> | undefined, request: StageRequest): Promise<StagedRepoPack>
+  /** The repository as database and store have it, packs out of use among it, for who checks or repairs it. As `openUncached`. */
+  openUncached(repoId: number, options: UncachedOptions): Promise<UncachedSnapshot>
+  /** As `reindexPack`. */
+  reindex(pack: PackName, chunks: AsyncIterable<Uint8Array>, options: ReindexOptions): Promise<Sidecars>
   usage(): PacksUsage
   /** Lets go of what is kept open. */
   close(): void
@@ -77,14 +83,15 @@ export function createPacks(options: PacksOptions): Packs {
   const { db, store, localPacks, spool, ingestBytes, tableBytes } = options
   const files = new PackFiles()
   const recent = new RecentTables(tableBytes / 8)
-  const snapshots = new Snapshots({
+  const reading: SnapshotsOptions = {
     db,
     tableBytes,
     otherBytes: () => options.bitmaps?.bytes ?? 0,
     openPack: (row) => openStoredPack(row, store, localPacks, files, recent),
     leasing: localPacks.leasing,
     inline: { files, directory: join(spool.directory, 'inline'), memoryBytes: inlineMemoryBytes },
-  })
+  }
+  const snapshots = new Snapshots(reading)
   const { checksAtOnce, maxCheckMs } = { ...workLimits, ...options.workLimits }
   const staging = {
     turns: new Turns(checksAtOnce),
@@ -99,6 +106,9 @@ export function createPacks(options: PacksOptions): Packs {
   return {
     openSnapshot: (repoId, versions) => snapshots.open(repoId, versions),
     stage: (chunks, request) => stagePack(staging, chunks, request),
+    openUncached: (repoId, uncached) =>
+      openUncached({ ...reading, openPack: (row) => openStoredPack(row, store, localPacks, files) }, repoId, uncached),
+    reindex: (pack, chunks, reindex) => reindexPack(staging, pack, chunks, reindex),
     usage: () => ({
       ingestBytes: staging.budget.usedBytes,
       tableBytes: snapshots.bytes + (options.bitmaps?.bytes ?? 0),
@@ -109,9 +119,9 @@ export function createPacks(options: PacksOptions): Packs {
 }
 
 /** A pack of the BlobStore with its table in shared memory, checked against its name. */
-async function openStoredPack(row: PackRow, store: BlobStore, localPacks: LocalPacks, files: PackFiles, recent: RecentTables): Promise<OpenedPack> {
+async function openStoredPack(row: PackRow, store: BlobStore, localPacks: LocalPacks, files: PackFiles, recent?: RecentTables): Promise<OpenedPack> {
   const name = `pack ${row.sha256.toString('hex')}`
-  const made = recent.find(row.tblSha256!)
+  const made = recent?.find(row.tblSha256!)
   const table = made
     ? ObjectTable.openChecked(made)
     : ObjectTable.open(await readSideFile(store, { kind: 'tbl', sha256: row.tblSha256!, what: `${name}: its table` }))

@@ -226,7 +226,7 @@ export class Snapshots {
     const refs = sameRefs ? known.refs : RefList.of(row.headRef, await listRefs(tx, repoId))
     const rows = known?.versions.packsVer === row.packsVer ? [] : await listChangedPacks(tx, repoId, known?.versions.packsVer ?? 0)
     const inline = new Map<number, number>()
-    for (const ids of batches(rows.filter((pack) => !pack.tblSha256 && pack.state !== 'retired' && !list.knows(pack.id)))) {
+    for (const ids of inlineBatches(rows.filter((pack) => !pack.tblSha256 && pack.state !== 'retired' && !list.knows(pack.id)))) {
       const found = await readInline(tx, ids)
       if (found.length !== ids.length) throw new ProtocolError('corrupt', `inline packs of repository ${repoId} are missing`)
       for (const [id, number] of await list.addInline(found)) inline.set(id, number)
@@ -273,7 +273,8 @@ function covers(loaded: Loaded | undefined, versions: SnapshotVersions): boolean
   )
 }
 
-function* batches(rows: readonly PackRow[]): Generator<number[]> {
+/** Ids of inline packs, so many at a time as may be read at once. */
+export function* inlineBatches(rows: readonly PackRow[]): Generator<number[]> {
   let ids: number[] = []
   let bytes = 0
   for (const row of rows) {

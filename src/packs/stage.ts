@@ -45,7 +45,7 @@ export interface StageDependencies {
 /** A pack up to this lives in the database. */
 export const maxInlineBytes = 128 * 1024
 /** What an ingest needs beside its delta bases: read windows, the readers of two views. */
-const windowBytes = 4 * 1024 * 1024
+export const windowBytes = 4 * 1024 * 1024
 
 /**
  * Spools, indexes and checks a pack against the repository as it stands once the last byte is there. Nothing is stored, nothing visible.

@@ -8,6 +8,7 @@ import type { LargeFiles } from '../large-files/large-files.js'
 import type { Packs } from '../packs/packs.js'
 import { createRepo, deleteRepo, type CommitAuthor, type CreateRepoRequest } from './create-repo.js'
 import { createReceivePort } from './receive-push.js'
+import { createBundles, type Bundles } from './bundles.js'
 import { createRefHistory, type RefHistory } from './ref-history.js'
 import { createRepoFiles, type RepoFiles } from './repo-files.js'
 import { findRevision } from './revisions.js'
@@ -29,7 +30,7 @@ export interface RepoInfo {
 }
 
 /** What the doors may ask of repositories. Who may ask was settled before. */
-export interface Repos extends RepoFiles, RefHistory {
+export interface Repos extends RepoFiles, RefHistory, Bundles {
   /** @throws HubError `already-exists`, `invalid` */
   createRepo(request: CreateRepoRequest): Promise<RepoState>
   /** @throws HubError `repo-not-found` when somebody else was first */
@@ -63,6 +64,8 @@ export interface ReposDependencies {
   readonly maxBinaryBytes: number
   /** How long what a ref was can be had back. */
   readonly retentionMs: number
+  /** A repository whose packs are smaller offers no bundle. */
+  readonly minBundleBytes?: number
 }
 
 export function createRepos(deps: ReposDependencies): Repos {
@@ -73,6 +76,7 @@ export function createRepos(deps: ReposDependencies): Repos {
     slices: deps.slices,
     ...createRepoFiles(deps),
     ...createRefHistory(deps),
+    ...createBundles(deps),
 
     async repoInfo(repo, { revision, signal = new AbortController().signal } = {}) {
       const snapshot = await packs.openSnapshot(repo.id, repo.versions)

@@ -1,10 +1,13 @@
 import { fastify, LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import type { FormTokens } from '../auth/csrf.js'
 import type { Sessions } from '../auth/sessions.js'
+import type { SignedLinks } from '../auth/signed-links.js'
 import type { Namespace } from '../db/namespaces.js'
 import type { Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
+import type { BundleClaims } from '../git-http/bundles.js'
 import { gitHttp } from '../git-http/plugin.js'
+import type { CheckHub } from '../hub-api/admin/fsck.js'
 import type { CollectGarbage } from '../hub-api/admin/gc.js'
 import type { Accounts } from '../hub-api/admin/users.js'
 import { sendHubError } from '../hub-api/errors.js'
@@ -38,12 +41,18 @@ export interface AppServices {
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
   /** Undefined: nothing is collected. */
   readonly collectGarbage?: CollectGarbage | undefined
+  /** Undefined: nothing is checked. */
+  readonly checkHub?: CheckHub | undefined
+  /** Undefined: no bundles are offered. */
+  readonly bundleLinks?: SignedLinks<BundleClaims> | undefined
   /** Undefined: nothing is purged. */
   readonly purgeRepo?: PurgeRepo | undefined
   /** Undefined: no git-lfs. */
   readonly lfs?: LfsHttpOptions | undefined
   /** Undefined: no pages. */
   readonly pages?: { readonly sessions: Sessions; readonly formTokens: FormTokens; readonly uploads: Uploads } | undefined
+  /** What a request is refused with that would change something, while nothing may be changed. */
+  readonly readOnly?: (() => HubError | undefined) | undefined
   readonly health: HealthChecks
   /** Undefined: nothing is counted. */
   readonly metrics?: Metrics | undefined
@@ -100,6 +109,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
   registerRequestContext(app, {
     versions: services.versions,
     findNamespace: services.findNamespace,
+    readOnly: services.readOnly,
     findSession: async (id) => services.pages?.sessions.find(id),
     baseUrl: createBaseUrl({ publicUrl: options.publicUrl, allowedHosts: options.allowedHosts }),
   })
@@ -117,6 +127,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
     gitHttp({
       repos: services.repos,
       maxPackBytes: options.maxPackBytes,
+      bundleLinks: services.bundleLinks,
       ...(options.keepaliveMs === undefined ? {} : { keepaliveMs: options.keepaliveMs }),
     }),
   )
@@ -128,6 +139,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
       accounts: services.accounts,
       largeFiles: services.largeFiles,
       collectGarbage: services.collectGarbage,
+      checkHub: services.checkHub,
       purgeRepo: services.purgeRepo,
     }),
   )

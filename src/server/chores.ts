@@ -8,8 +8,8 @@ import type { Slices } from '../../protocol/ports.js'
 import { maxUpdateMs } from '../repos/apply-update.js'
 import { createLivePointers } from '../repos/live-pointers.js'
 import type { BlobStore } from '../storage/blob-store.js'
+import type { Log } from './ground.js'
 import { collectAllPacks, foldPacks, type PackChoresDependencies, type PacksReport, type RepoFailure } from './pack-chores.js'
-import type { Log } from './services.js'
 
 export interface ChoresDependencies extends PackChoresDependencies {
   readonly store: BlobStore
@@ -43,6 +43,8 @@ export interface Chores {
   collect(options: ChoreOptions): Promise<CollectionReport>
   /** Deletes a blob that nothing needs, at once. */
   readonly purgeBlob: Collector['purge']
+  /** Deletes bytes that no row knows. */
+  readonly removeOrphan: Collector['removeOrphan']
 }
 
 const minute = 60_000
@@ -68,6 +70,7 @@ export function createChores(deps: ChoresDependencies): Chores {
   return {
     collect,
     purgeBlob: (key) => blobs.purge(key),
+    removeOrphan: (orphan) => blobs.removeOrphan(orphan),
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()

@@ -44,6 +44,15 @@ export async function ensureSecrets({ dataDirectory, embedded, adminToken, secre
   return { adminToken: token.value, secretKey: key, hubId: hubId.value, adminTokenPath, firstStart: token.created && hubId.created }
 }
 
+/** Puts what an embedded hub is to go on with into the files where it looks for it. */
+export async function ensureSecretFiles(
+  dataDirectory: string,
+  { adminToken, secretKey }: { readonly adminToken: string | undefined; readonly secretKey: string },
+): Promise<void> {
+  await keepFile(join(dataDirectory, 'secret-key'), secretKey, () => secretKey)
+  if (adminToken !== undefined) await keepFile(join(dataDirectory, 'admin-token'), adminToken, () => adminToken)
+}
+
 /** The text of a file; without the file, what `create` makes, kept there from now on. `given` takes the place of what stood there. */
 async function keepFile(
   path: string,

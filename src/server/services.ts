@@ -6,13 +6,8 @@ import { createKeyRing, type KeyRing } from '../auth/keys.js'
 import { createSessions } from '../auth/sessions.js'
 import { createSignedLinks } from '../auth/signed-links.js'
 import type { Config } from '../config/config.js'
-import { takeDataLock } from '../db/data-lock.js'
-import { startEmbedded } from '../db/embedded/supervisor.js'
-import { migrate } from '../db/migrate.js'
 import { findNamespace } from '../db/namespaces.js'
 import type { HubError } from '../errors.js'
-import { checkServer } from '../db/check-server.js'
-import { openDatabase, type ConnectionOptions, type Database } from '../db/pool.js'
 import { sql } from '../db/sql.js'
 import { createJobs } from '../jobs/jobs.js'
 import { createHotVersions } from '../db/hot-versions.js'
@@ -20,7 +15,9 @@ import { createVersions } from '../db/versions.js'
 import { createKeeper } from '../kept/keep.js'
 import { createLargeFiles } from '../large-files/create-large-files.js'
 import { createLocks } from '../large-files/locks.js'
+import type { BundleClaims } from '../git-http/bundles.js'
 import type { LinkClaims } from '../lfs-http/links.js'
+import { openGate } from '../move/gate.js'
 import { AnswerFiles } from '../packs/answer-files.js'
 import { createAnswers } from '../packs/answers.js'
 import { KeptBitmaps } from '../packs/bitmaps/kept-bitmaps.js'
@@ -40,6 +37,9 @@ import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
 import { createChores, reportFigures } from './chores.js'
+import { createClosers } from './closers.js'
+import { openGround, type Log } from './ground.js'
+import { createFsck } from './fsck.js'
 import { watchLargeFiles } from './metrics/large-file-metrics.js'
 import { createMetrics } from './metrics/metrics.js'
 import { addUsage } from './metrics/usage-metrics.js'
@@ -48,19 +48,6 @@ import { ensureSecrets, type Secrets } from './secrets.js'
 import { claimStore } from './store-claim.js'
 import { openPackFiles } from './pack-files.js'
 import { openStore } from './stores.js'
-
-/** What a part of the hub may say: fields and a short phrase. */
-export type Log = (fields: object, phrase: string) => void
-
-export interface Ground {
-  readonly db: Database
-  /** To the server itself. */
-  readonly directConnection: ConnectionOptions
-  /** Names of the migrations that ran just now. */
-  readonly migrated: readonly string[]
-  /** Last of all: pool, embedded database, lock. */
-  readonly close: () => Promise<void>
-}
 
 export interface Services extends AppServices {
   readonly secrets: Secrets
@@ -72,54 +59,7 @@ export interface Services extends AppServices {
 
 /** How long one piece of work may hold the thread. Health checks and keepalives come in between. */
 const sliceMs = 20
-const statementTimeoutMs = 60_000
 const maxRefs = 100_000
-
-/**
- * The database, whichever it is, migrated, with nobody else at our data: embedded database and spool lie in the data directory, so its lock is
- * taken first. Which hubs may share a database outside is decided by `claimStore`.
- * @throws HubError `config` when another hub has the data, or the database is none that can be used
- */
-export async function openGround(config: Config, log: Log): Promise<Ground> {
-  const closers: (() => Promise<void>)[] = []
-  const close = async () => {
-    for (const closer of closers.splice(0).toReversed()) await closer()
-  }
-  try {
-    const lock = takeDataLock(config.dataDirectory)
-    closers.push(async () => lock.release())
-    const { connection, directConnection } = await connectionOf(config, log, closers)
-    const db = openDatabase({
-      connection,
-      directConnection,
-      maxConnections: config.databaseConnections,
-      statementTimeoutMs,
-      settings: { connection: config.database ? 'DATABASE_URL' : 'the embedded one', directConnection: 'DATABASE_DIRECT_URL' },
-      onIdleError: (error) => log({ err: error }, 'an idle database connection broke'),
-    })
-    closers.push(() => db.close())
-    await checkServer(db)
-    return { db, directConnection: directConnection ?? connection, migrated: await migrate(db), close }
-  } catch (error) {
-    await close()
-    throw error
-  }
-}
-
-async function connectionOf(
-  config: Config,
-  log: Log,
-  closers: (() => Promise<void>)[],
-): Promise<{ connection: ConnectionOptions; directConnection?: ConnectionOptions | undefined }> {
-  if (config.database) return { connection: config.database, directConnection: config.directDatabase }
-  const embedded = await startEmbedded({ dataDirectory: config.dataDirectory, log })
-  log({ adopted: embedded.adopted }, embedded.adopted ? 'embedded database adopted' : 'embedded database started')
-  closers.push(async () => {
-    await embedded.stop()
-    log({}, 'embedded database stopped')
-  })
-  return { connection: embedded.connection }
-}
 
 /**
  * Settings → data lock → database → migrations → stores → packs → repositories. What was opened is closed again when a later step fails.
@@ -127,13 +67,13 @@ async function connectionOf(
  */
 export async function createServices(config: Config, log: Log, onLost: (error: HubError) => void): Promise<Services> {
   const ground = await openGround(config, log)
-  const closers: (() => Promise<void>)[] = [() => ground.close()]
-  const close = async () => {
-    for (const closer of closers.splice(0).toReversed()) await closer()
-  }
+  const { push, close } = createClosers()
+  push(ground.close)
   try {
-    const { db } = ground
     if (ground.migrated.length > 0) log({ migrations: ground.migrated }, 'database migrated')
+    const gate = await openGate({ db: ground.db, log })
+    push(() => gate.close())
+    const db = gate.guard(ground.db)
     const secrets = await ensureSecrets({
       dataDirectory: config.dataDirectory,
       embedded: config.database === undefined,
@@ -145,16 +85,16 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     // With an embedded database nobody else writes to it.
     const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
     const hubStore = await openStore(config)
-    closers.push(() => hubStore.close())
+    push(() => hubStore.close())
     const { store } = hubStore
     const claim = await claimStore({ db, store, shared: hubStore.shared, storeName: hubStore.name, onLost })
-    closers.push(() => claim.release())
+    push(() => claim.release())
     await hubStore.sweep()
     const directUploads = hubStore.signedLinks !== undefined && (await hubStore.provesUploads())
     if (hubStore.signedLinks && !directUploads)
       log({ store: hubStore.name }, 'uploads come through the hub: the store takes what nobody signed for, or cannot be reached as clients do')
     const packFiles = await openPackFiles(config, hubStore)
-    closers.push(async () => packFiles.close())
+    push(async () => packFiles.close())
     const spool = openSpool({
       directory: config.spoolDirectory,
       hubId: secrets.hubId,
@@ -254,7 +194,12 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       retentionMs: config.retentionMs,
       log,
     })
-    const queue = createJobs({ connection: ground.directConnection, tasks: work.watchTasks(chores.tasks), schedule: chores.schedule, log })
+    const queue = createJobs({
+      connection: ground.directConnection,
+      tasks: work.watchTasks(gate.guardTasks(chores.tasks)),
+      schedule: chores.schedule,
+      log,
+    })
     const keys = createKeyRing({ db, secretKey: secrets.secretKey })
     addUsage(metrics.instruments, {
       config,
@@ -275,11 +220,26 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
       collectGarbage: async (options) => reportFigures(await chores.collect(options)),
+      checkHub: createFsck({
+        db,
+        store,
+        keeper,
+        versions,
+        packs,
+        localPacks: packFiles.localPacks,
+        classify: jobs.classify,
+        collectPacks,
+        slices,
+        visibilityClass,
+        blobs: chores,
+        log,
+      }),
       purgeRepo: createPurgeRepo({
         db,
         purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
         pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
       }),
+      bundleLinks: createSignedLinks<BundleClaims>(keys, 'bundle-link'),
       largeFiles,
       lfs: {
         largeFiles,
@@ -301,6 +261,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
           spool: { directory: spool.directory, maxBytes: config.spoolBytes },
         }),
       },
+      readOnly: () => gate.readOnly(),
       findNamespace: (name) => findNamespace(db, name),
       accounts: {
         createUser: (user) => createUser(db, user),

@@ -5,7 +5,8 @@ import type { Database, DirectConnection } from '../db/pool.js'
 import { HubError } from '../errors.js'
 import type { BlobStore } from '../storage/blob-store.js'
 import { storeIdKey } from '../storage/keys.js'
-import { oneChunk, readWhole } from '../storage/whole-bytes.js'
+import { readStoreId } from '../storage/store-id.js'
+import { oneChunk } from '../storage/whole-bytes.js'
 
 export interface StoreClaim {
   release(): Promise<void>
@@ -26,7 +27,6 @@ export interface StoreClaimOptions {
   readonly answerMs?: number
 }
 
-const maxIdBytes = 64
 const defaultAnswerMs = 10_000
 
 /**
@@ -122,11 +122,4 @@ async function ensureSameStore({ db, store, storeName }: StoreClaimOptions): Pro
       `${storeName} belongs to another database: its ${storeIdKey} says ${found}, and this one has ${storeId}. Is DATABASE_URL, CAIRN_S3_BUCKET or CAIRN_DATA right?`,
     )
   if (!marked) await setStoreMarked(db)
-}
-
-async function readStoreId(store: BlobStore): Promise<string | undefined> {
-  const info = await store.stat(storeIdKey)
-  if (!info) return undefined
-  const bytes = await readWhole(await store.open(storeIdKey, { range: { from: 0, to: Math.min(info.bytes, maxIdBytes) } }))
-  return bytes.toString('utf8').trim()
 }

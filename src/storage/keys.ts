@@ -47,10 +47,18 @@ const layouts = [
 
 export const isBlobKey = (text: string): text is BlobKey => layouts.some((layout) => layout.test(text))
 
+/** The SHA-256 of what is stored under the key, hex. Undefined: the key does not tell. */
+export const contentHashOf = (key: BlobKey): string | undefined => /^(?:packs|side|lfs)\/.*([0-9a-f]{64})/.exec(key)?.[1]
+
 /** @throws HubError `invalid` for anything that is of none of the layouts */
 export function parseBlobKey(text: string): BlobKey {
   if (!isBlobKey(text)) throw new HubError('invalid', `not a key of the store: ${JSON.stringify(text.slice(0, 100))}`)
   return text
+}
+
+/** The SHA-256 that a pack, a sidecar or a large object is named by, in hex; undefined: its key says nothing of its bytes. */
+export function sha256OfKey(key: BlobKey): string | undefined {
+  return /^(?:packs|side|lfs)\/.*\/([0-9a-f]{64})(?:\.|$)/.exec(key)?.[1]
 }
 
 function hexOf(sha256: Uint8Array): string {

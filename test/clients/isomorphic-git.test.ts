@@ -3,8 +3,10 @@ import { join } from 'node:path'
 import * as iso from 'isomorphic-git'
 import http from 'isomorphic-git/http/node'
 import t from 'tap'
+import { shallowStory, wholeStory } from '../support/client-stories.js'
 import { git } from '../support/git.js'
 import { startHub } from '../support/hub.js'
+import { isomorphicClient } from '../support/isomorphic-client.js'
 
 const hub = await startHub(t)
 const author = { name: 'Iso', email: 'iso@example.com' }
@@ -44,3 +46,6 @@ t.test('isomorphic-git clones, commits, pushes, fetches and merges', async (t) =
     'v2 without a delimiter',
   )
 })
+
+const isomorphic = { name: 'isomorphic-git', found: { tool: isomorphicClient, missing: false } } as const
+for (const tell of [wholeStory, shallowStory]) tell(t, hub, isomorphic)

@@ -27,6 +27,8 @@ t.test('a room that imports what it must not know is reported', async (t) => {
     ['src/storage/a.ts', "export { Client } from 'minio'", "'minio' import is restricted"],
     ['src/packs/c.ts', "export { signV4 } from 'minio/dist/esm/signing.mjs'", "'minio/dist/esm/signing.mjs' import is restricted"],
     ['src/packs/d.ts', "export { Counter } from 'prom-client'", "'prom-client' import is restricted"],
+    ['src/move/a.ts', "export { from } from 'pg-copy-streams'", "'pg-copy-streams' import is restricted"],
+    ['src/move/b.ts', "export { x } from '../repos/repos.js'", "'../repos/repos.js' import is restricted"],
     ['protocol/pack/a.ts', "export { readFileSync } from 'node:fs'", "'node:fs' import is restricted"],
     ['protocol/pack/b.ts', "export { HubError } from '../../src/errors.js'", "'../../src/errors.js' import is restricted"],
     ['lfs/a.ts', "export { x } from '../protocol/oid.js'", "'../protocol/oid.js' import is restricted"],

@@ -24,6 +24,8 @@ const programs: readonly (readonly [program: string, packageName: string])[] = [
   ['pgbouncer', 'pgbouncer'],
   ['pgrep', 'procps'],
   ['openssl', 'openssl'],
+  ['mvn', 'maven'],
+  ['javac', 'default-jdk-headless'],
 ]
 
 /** Of an object store. What its packages recommend is twice as much as they are. */

@@ -41,7 +41,7 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * A hub of its own in a process of its own: embedded database, fresh data folder, free port.
+ * A hub of its own in a process of its own: embedded database, fresh data folder, free port, where `env` says nothing else.
  * Stopped and removed when the test ends.
  */
 export async function startHub(
@@ -49,7 +49,7 @@ export async function startHub(
   options: { readonly env?: Readonly<Record<string, string>>; readonly nodeArgs?: readonly string[] } = {},
 ): Promise<Hub> {
   const home = await mkdtemp(join(tmpdir(), 'cairn-hub-'))
-  const dataDirectory = join(home, 'data')
+  const dataDirectory = options.env?.['CAIRN_DATA'] ?? join(home, 'data')
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   let child: ChildProcess
@@ -67,7 +67,7 @@ export async function startHub(
         printed = (printed + chunk.toString('utf8')).slice(-200_000)
       })
     await untilReady(url, child, () => printed)
-    token = (await readFile(join(dataDirectory, 'admin-token'), 'utf8')).trim()
+    token = options.env?.['CAIRN_ADMIN_TOKEN'] ?? (await readFile(join(dataDirectory, 'admin-token'), 'utf8')).trim()
   }
   await start()
 

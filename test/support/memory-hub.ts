@@ -1,10 +1,9 @@
 import type { FastifyInstance } from 'fastify'
-import type { PackView, RefTable } from '../../protocol/ports.js'
-import type { RefName } from '../../protocol/types.js'
 import { hashToken } from '../../src/auth/tokens.js'
 import type { Namespace } from '../../src/db/namespaces.js'
 import type { ActorState, RepoPath, RepoState, Versions } from '../../src/db/versions.js'
 import { HubError } from '../../src/errors.js'
+import { emptyView } from '../../src/packs/empty-view.js'
 import type { Repos } from '../../src/repos/repos.js'
 import { buildApp, type AppOptions } from '../../src/server/app.js'
 import { createMetrics } from '../../src/server/metrics/metrics.js'
@@ -24,23 +23,6 @@ export interface MemoryHub {
 
 const at = new Date('2026-01-02T03:04:05.678Z')
 const same = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase()
-
-const noRefs: RefTable = { head: 'refs/heads/main' as RefName, list: [], find: () => undefined }
-const emptyView: PackView = {
-  refs: noRefs,
-  packCount: 0,
-  objectsIn: () => 0,
-  find: () => -1,
-  oidOf: () => undefined,
-  typeOf: () => 1,
-  sizeOf: () => 0,
-  offsetOf: () => 0,
-  endOf: () => 0,
-  baseOf: () => -1,
-  isRefDelta: () => false,
-  read: async () => new Uint8Array(),
-  release: () => undefined,
-}
 
 export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?: Partial<Repos> } = {}): MemoryHub {
   const repos: RepoState[] = []
@@ -114,7 +96,7 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
         throw new HubError('revision-not-found', `Invalid rev id: ${revision}`)
       return { sha: null, lastModified: at, siblings: [] }
     },
-    readRefs: async () => noRefs,
+    readRefs: async () => emptyView.refs,
     findFile: async () => {
       throw new HubError('revision-not-found', 'no files here')
     },
@@ -141,6 +123,10 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
     }),
     listRefSteps: async () => [],
     restoreRef: async () => undefined,
+    findBundle: async () => undefined,
+    openBundle: async () => {
+      throw new Error('no bundles here')
+    },
     slices: () => ({ pause: () => undefined }),
     ...options.repos,
   }

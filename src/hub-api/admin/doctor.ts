@@ -13,7 +13,7 @@ export function adminDoctorRoute(hub: FastifyInstance, { hubId }: { readonly hub
   void hub.register(async (app) => {
     app.removeAllContentTypeParsers()
     app.addContentTypeParser('*', (_request, _payload, done) => done(null))
-    app.post('/api/cairn/doctor', { config: { access: 'hub.admin' } }, async (request) => {
+    app.post('/api/cairn/doctor', { config: { access: 'hub.admin', writes: false } }, async (request) => {
       let bytes = 0
       let firstAt: number | undefined
       for await (const chunk of readBody(request.raw, { maxBytes: maxBodyBytes })) {

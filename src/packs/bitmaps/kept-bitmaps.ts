@@ -1,5 +1,5 @@
 import type { BlobStore } from '../../storage/blob-store.js'
-import { pairsOf } from '../pack-pair.js'
+import { findPair } from '../pack-pair.js'
 import { readSideFile } from '../read-side-file.js'
 import type { Snapshot } from '../snapshot.js'
 import { openBitmaps, type LoadedBitmaps } from './open-bitmaps.js'
@@ -40,9 +40,9 @@ export class KeptBitmaps {
   }
 
   readonly load: LoadBitmaps = async (view) => {
-    const pair = pairsOf(view).find(({ meta }) => view.packs[meta]!.sideFiles)
-    if (!pair) return undefined
-    const sha256 = view.packs[pair.meta]!.sideFiles!.bitmap
+    const pair = findPair(view)
+    const sha256 = pair && view.packs[pair.meta]!.sideFiles?.bitmap
+    if (!pair || !sha256) return undefined
     const name = sha256.toString('hex')
     const known = this.#kept.get(name)
     const { file } = known && !this.#mayRetry(known) ? known : this.#start(name, view, { pair, sha256 })

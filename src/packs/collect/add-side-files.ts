@@ -10,7 +10,7 @@ import { lockKept, type Keeper } from '../../kept/keep.js'
 import type { BlobStore } from '../../storage/blob-store.js'
 import { sidecarKey } from '../../storage/keys.js'
 import { namedBlob } from '../named-blob.js'
-import { pairsOf, type PackPair } from '../pack-pair.js'
+import { findPair, type PackPair } from '../pack-pair.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
 import type { MakeSideFiles, SideFiles } from './side-files.js'
@@ -47,7 +47,8 @@ export function createAddSideFiles(deps: AddSideFilesDependencies): AddSideFiles
     try {
       const view = await deps.packs.openSnapshot(repoId)
       try {
-        for (const pair of pairsOf(view)) if (!view.packs[pair.meta]!.sideFiles) await addTo(deps, view, pair, options)
+        const pair = findPair(view)
+        if (pair && !view.packs[pair.meta]!.sideFiles) await addTo(deps, view, pair, options)
       } finally {
         view.release()
       }

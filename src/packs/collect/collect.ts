@@ -264,6 +264,8 @@ class Collecting {
     try {
       const before = new Map(this.#view.packs.map((pack, ordinal) => [pack.id, marks[ordinal]!]))
       const tips = [...new Set(refs.map(({ oid }) => oidFromBytes(oid)))]
+      // Garbage that came meanwhile was not looked at: a purge has to see it.
+      if (view.packs.some((pack) => pack.class === 3 && !before.has(pack.id))) return undefined
       const kept = view.packs.map(({ id }) => before.get(id))
       return (await covers(view, tips, kept, this.#options)) ? { refsVer, packsVer: view.versions.packsVer } : undefined
     } finally {

@@ -30,6 +30,7 @@ t.test('help is everywhere', async (t) => {
     'repo --help',
     'serve --help',
     'migrate --help',
+    'migrate-store --help',
     'repo create --help',
     'repo delete -h',
     'user create --help',
@@ -48,6 +49,9 @@ t.test('what is not understood ends with 2, what fails with 1', async (t) => {
   t.match(await run('fly'), { code: 2, err: "cairn: there is no command 'fly': see cairn --help" })
   t.match(await run('repo fly'), { code: 2, err: "cairn: there is no command 'repo fly': see cairn --help" })
   t.match(await run('repo create'), { code: 2, err: /repo create takes .*, got none\nusage: cairn repo create/ })
+  t.match(await run('migrate-store'), { code: 2, err: /say where to: --to FILE, or --undo\nusage: cairn migrate-store --to FILE/ })
+  t.match(await run('migrate-store --undo --to x.env'), { code: 2, err: /say where to/ })
+  t.match(await run('migrate-store --to /nowhere/x.env', {}), { code: 2, err: /^cairn: \/nowhere\/x.env cannot be read: ENOENT/ })
   t.match(await run('repo create tiny'), { code: 2, err: /expected a repository such as admin\/tiny-bert, got 'tiny'/ })
   t.match(await run('repo create a/b --type kernel'), { code: 2, err: /--type is one of model, dataset, space/ })
   t.match(await run('repo create a/b --fast'), { code: 2, err: /--fast/ })

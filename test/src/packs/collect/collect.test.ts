@@ -8,7 +8,7 @@ import { listCollectCandidates } from '../../../../src/db/packs.js'
 import { sql } from '../../../../src/db/sql.js'
 import { cloneObjects, collecting, folding, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { createAnswers } from '../../../../src/packs/answers.js'
-import { findJoinedAnswer } from '../../../../src/packs/joined-answer.js'
+import { findBlobless, findJoinedAnswer } from '../../../../src/packs/joined-answer.js'
 import { cloneRequest, create, move, never, openDomain, remove, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
 
@@ -86,6 +86,12 @@ t.test('a large repository: history in one pack, blobs in another, and both are 
   const answers = createAnswers({ answerBytes: 0, onAnswered: (from) => void (source = from) })
   const chunks: Buffer[] = []
   for await (const chunk of answers.answerFor('user 1')(view, cloneRequest([last]), { slices: slices() })) chunks.push(Buffer.from(chunk))
+  const blobless = cloneRequest([last], { filter: { blobBytes: 0, treeDepth: Number.POSITIVE_INFINITY } })
+  t.equal(findBlobless(view, blobless), joined.meta)
+  t.equal(findBlobless(view, cloneRequest([last])), -1)
+  t.equal(findBlobless(view, cloneRequest([last], { filter: { blobBytes: 1, treeDepth: Number.POSITIVE_INFINITY } })), -1)
+  t.equal(findBlobless(view, cloneRequest([last], { filter: { blobBytes: 0, treeDepth: 1 } })), -1)
+  t.equal(findBlobless(view, { ...blobless, boundary: { shallow: [last as Oid], unshallow: [] } }), -1)
   view.release()
   t.equal(source, 'stored')
   const pack = Buffer.concat(chunks)
