@@ -71,11 +71,16 @@ function describe(error: unknown): string {
 
 const usageOf = ({ name, takes }: Command): string => ['cairn', name, takes].filter((part) => part !== '').join(' ')
 
+const usageWidth = 62
+/** What takes more than its column has its summary below. */
+const lineOf = (usage: string, summary: string): string =>
+  usage.length <= usageWidth ? `  ${usage.padEnd(usageWidth)} ${summary}` : `  ${usage}\n  ${' '.repeat(usageWidth)} ${summary}`
+
 const overview = (listed: readonly Command[]): string =>
   [
     'usage: cairn <command> …',
     '',
-    ...listed.map((command) => `  ${usageOf(command).slice('cairn '.length).padEnd(78)} ${command.summary}`),
+    ...listed.map((command) => lineOf(usageOf(command).slice('cairn '.length), command.summary)),
     '',
     'cairn <command> --help says more. Commands that talk to a hub find it by CAIRN_URL (default http://CAIRN_HOST:CAIRN_PORT)',
     'and CAIRN_TOKEN (default the file <CAIRN_DATA>/admin-token).',
