@@ -34,11 +34,18 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
   yield atMost(`collection of ${what}, CPU, against git gc`, ours / theirs, 1, `${secondsText([ours])}, peer ${secondsText([theirs])}`)
   await git(['gc', '-q'], { cwd: source })
 
-  const compare = async function* (name: string, body: string, goal: number, memoryGoal?: number, config?: readonly string[]): AsyncGenerator<Row> {
+  const compare = async function* (
+    name: string,
+    body: string,
+    goal: number,
+    memoryGoal?: number,
+    config?: readonly string[],
+    times = 1,
+  ): AsyncGenerator<Row> {
     const [mine, other, mineMemory, otherMemory]: [number[], number[], number[], number[]] = [[], [], [], []]
     for (let round = 0; round < rounds; round++) {
-      const here = await hubCost(folder, hub, probeFile, 'admin/collected', body)
-      const there = await gitCost(folder, source, body, config)
+      const here = await hubCost(folder, hub, probeFile, 'admin/collected', body, times)
+      const there = await gitCost(folder, source, body, config, times)
       mine.push(here.cpuSeconds)
       other.push(there.cpuSeconds)
       mineMemory.push(here.grown)
@@ -54,12 +61,12 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
   yield* compare('full clone', whole, 0.1, 0.2)
   yield* compare('full clone, against git with its bitmap', whole, 0.5, undefined, ['pack.useBitmaps=true'])
   yield* compare('blob:none clone', fetchBody([tip], ['filter blob:none']), 0.1, undefined, ['pack.useBitmaps=false', 'uploadpack.allowFilter=true'])
-  yield* compare('clone of depth 1, not the first', fetchBody([tip], ['deepen 1']), 0.1)
-  for (const [name, back] of [
-    ['fetch of 1 commit', 1],
-    ['fetch of 1,000 commits', 1_000],
+  yield* compare('20 clones of depth 1, not the first', fetchBody([tip], ['deepen 1']), 0.1, undefined, undefined, 20)
+  for (const [name, back, times] of [
+    ['20 fetches of 1 commit', 1, 20],
+    ['fetch of 1,000 commits', 1_000, 1],
   ] as const)
-    yield* compare(name, fetchBody([tip], [`have ${await rev(`main~${back}`)}`]), 0.5)
+    yield* compare(name, fetchBody([tip], [`have ${await rev(`main~${back}`)}`]), 0.5, undefined, undefined, times)
 
   yield* afterPushes()
   yield* manyRefs()

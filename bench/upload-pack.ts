@@ -26,17 +26,19 @@ export const fetchBody = (wants: readonly string[], more: readonly string[] = []
     '0000',
   ].join('')
 
-/** C git's server, its client left out. */
+/** C git's server, its client left out. `times`: so often, all together, for what is too short to be measured. */
 export async function gitCost(
   folder: string,
   repository: string,
   body: string,
   config: readonly string[] = ['pack.useBitmaps=false'],
+  times = 1,
 ): Promise<Cost> {
   const file = join(folder, 'fetch.body')
   await writeFile(file, body)
   const options = config.flatMap((setting) => ['-c', setting])
-  const script = 'exec /usr/bin/time -f "%U %S %M" git "${@:3}" upload-pack --stateless-rpc "$2" < "$1" > /dev/null'
+  const once = 'git "${@:3}" upload-pack --stateless-rpc "$2" < "$1" > /dev/null'
+  const script = `exec /usr/bin/time -f "%U %S %M" bash -c 'for i in {1..${times}}; do ${once}; done' "$0" "$@"`
   const env = { ...gitEnvironment(), GIT_PROTOCOL: 'version=2' }
   const { stderr } = await run('bash', ['-c', script, 'bash', file, repository, ...options], { env })
   const [user, system, kilobytes] = stderr.trim().split('\n').at(-1)!.split(' ').map(Number) as [number, number, number]
@@ -50,14 +52,17 @@ export async function hubCost(
   probeFile: string,
   repository: string,
   body: string,
+  times = 1,
 ): Promise<Cost & { readonly grown: number }> {
   const file = join(folder, 'fetch.body')
   await writeFile(file, body)
   const { rss } = await readProbe(hub, probeFile)
-  await run('curl', [
-    ...['-sS', '--fail', '-o', '/dev/null', '-H', 'Git-Protocol: version=2', '-H', 'Content-Type: application/x-git-upload-pack-request'],
-    ...['-u', `admin:${hub.token}`, '--data-binary', `@${file}`, `${hub.url}/${repository}/git-upload-pack`],
-  ])
+  const ask = () =>
+    run('curl', [
+      ...['-sS', '--fail', '-o', '/dev/null', '-H', 'Git-Protocol: version=2', '-H', 'Content-Type: application/x-git-upload-pack-request'],
+      ...['-u', `admin:${hub.token}`, '--data-binary', `@${file}`, `${hub.url}/${repository}/git-upload-pack`],
+    ])
+  for (let i = 0; i < times; i++) await ask()
   const { cpuSeconds, maxRss } = await readProbe(hub, probeFile)
   return { cpuSeconds, maxRss, grown: maxRss - rss }
 }

@@ -130,8 +130,9 @@ class Ingest {
   }
 
   #begin(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {
-    const { slices, onProgress } = this.#request
-    this.#check = this.#deps.beginCheck(spooled, limits, { growing, slices, ...(onProgress ? { onProgress } : {}) })
+    const { slices, onProgress, source } = this.#request
+    const copied = source === 'fold' || source === 'gc'
+    this.#check = this.#deps.beginCheck(spooled, limits, { growing, copied, slices, ...(onProgress ? { onProgress } : {}) })
   }
 }
 

@@ -27,8 +27,8 @@ export interface Folded {
 export type Fold = (repoId: number, signal: AbortSignal) => Promise<readonly Folded[]>
 
 /**
- * Packs are folded within their visibility class. The new one is checked as a push is, against the repository: every object is read, named and
- * compared with the copy that is there, before anything stands on it.
+ * Packs are folded within their visibility class. The new one is checked as a push is, against the repository: every object is read and named anew
+ * before anything stands on it.
  * @throws ProtocolError `corrupt` when an object cannot be read, `cancelled`; HubError `repo-not-found`, `storage-full`, `unavailable`
  */
 export function createFold(deps: FoldDependencies): Fold {

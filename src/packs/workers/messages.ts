@@ -13,7 +13,7 @@ import type { SpoolState } from '../spool.js'
 
 /** What a worker can be asked to do. Everything in it can be cloned: paths and shared memory, never descriptors. */
 export type Job =
-  | { readonly kind: 'index'; readonly spool: SpoolState; readonly limits: IndexLimits }
+  | { readonly kind: 'index'; readonly spool: SpoolState; readonly limits: IndexLimits; readonly copied: boolean }
   | { readonly kind: 'resolve'; readonly spool: SpoolState; readonly part: IndexPart }
   | {
       readonly kind: 'enumerate'

@@ -38,8 +38,8 @@ export function createPackJobs(
   loadBitmaps: LoadBitmaps = () => Promise.resolve(undefined),
 ): PackJobs {
   return {
-    beginCheck(spooled, limits, { growing, ...options }) {
-      const job = workers.open({ kind: 'index', spool: spooled.state({ growing }), limits }, options)
+    beginCheck(spooled, limits, { growing, copied = false, ...options }) {
+      const job = workers.open({ kind: 'index', spool: spooled.state({ growing }), limits, copied }, options)
       let told = spooled.length
       return {
         grew() {

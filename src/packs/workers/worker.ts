@@ -85,6 +85,7 @@ async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions,
   const arrival = new Arrival(spool, port, options.slices, fetch)
   try {
     const pack = await checkPack(spool, () => arrival.view(), job.limits, options, {
+      copied: job.copied,
       grown: () => arrival.growth(),
       assist: (part) => askForHelp(part, spool.state({ growing: !spool.whole }), port),
     })
