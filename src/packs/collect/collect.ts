@@ -238,7 +238,7 @@ class Collecting {
           retired: retired.map((ordinal) => this.#view.packs[ordinal]!.id),
           added: added.filter(({ staged }) => staged.pack),
           expected,
-          epochChanged: counts[unreached]! > 0,
+          epochChanged: counts[unreached]! + counts[markOfClass(2)]! > 0,
           purged: purge,
           also: async (tx) => {
             await retireGarbage(tx, this.#repoId, expired, expected.packsVer + 1)
