@@ -2,14 +2,11 @@ import type { EntryList } from './entry-list.js'
 import type { EntryMarks } from './entry-marks.js'
 import type { History } from './history.js'
 import { objectBits } from './object-bits.js'
-import { eachTreeEntry } from './objects/tree.js'
+import { eachTreeEntry, entryKinds } from './objects/tree.js'
 import type { Entry } from './ports.js'
 import { objectTypes } from './types.js'
 
 const { had, placed } = objectBits
-const gitlink = 0o160000
-const directory = 0o40000
-const kindMask = 0o170000
 
 /** Trees that stand at one path: those the client has, and those that are to be sent. */
 interface Place {
@@ -86,11 +83,11 @@ export class TreeEdges {
     const { data } = reader.readNow(tree) ?? (await reader.read(tree))
     const oid = this.#oid
     eachTreeEntry(data, (mode, nameStart, nameEnd, at) => {
-      const kind = mode & kindMask
-      if (kind === gitlink) return
+      const kind = mode & entryKinds.mask
+      if (kind === entryKinds.submodule) return
       for (let i = 0; i < 20; i++) oid[i] = data[at + i]!
       const name = (): string => Buffer.from(data.buffer, data.byteOffset + nameStart, nameEnd - nameStart).toString('latin1')
-      visit(view.find(oid, 'read'), kind === directory, name)
+      visit(view.find(oid, 'read'), kind === entryKinds.directory, name)
     })
     const pause = slices.pause()
     if (pause) await pause

@@ -3,7 +3,7 @@ import type { EntryMarks } from './entry-marks.js'
 import { ProtocolError } from './errors.js'
 import type { History } from './history.js'
 import { objectBits } from './object-bits.js'
-import { eachTreeEntry } from './objects/tree.js'
+import { eachTreeEntry, entryKinds } from './objects/tree.js'
 import { oidFromBytes } from './oid.js'
 import { wholeFilter } from './object-filter.js'
 import type { Entry, ObjectFilter } from './ports.js'
@@ -11,10 +11,6 @@ import { RecentOids } from './recent-oids.js'
 import { objectTypes } from './types.js'
 
 const { included, had } = objectBits
-/** A submodule's commit lives in another repository. */
-const gitlink = 0o160000
-const directory = 0o40000
-const kindMask = 0o170000
 
 /**
  * Takes in trees with everything below them, each object once, however deep and however often it is named. Level by level, and each level
@@ -77,9 +73,9 @@ export class TreeWalk {
 
   #takeEntries(tree: Uint8Array, bit: number, blobBytes: number): void {
     eachTreeEntry(tree, (mode, _nameStart, _nameEnd, at) => {
-      const kind = mode & kindMask
-      const isTree = kind === directory
-      if (kind === gitlink || (!isTree && blobBytes === 0) || this.#recent.note(tree, at)) return
+      const kind = mode & entryKinds.mask
+      const isTree = kind === entryKinds.directory
+      if (kind === entryKinds.submodule || (!isTree && blobBytes === 0) || this.#recent.note(tree, at)) return
       const entry = this.#find(tree, at)
       if (entry !== -1 && !isTree && this.#history.view.sizeOf(entry) >= blobBytes) return
       if (entry !== -1) this.#take(entry, bit, isTree)

@@ -2,13 +2,11 @@ import { EntryList } from '../../../protocol/entry-list.js'
 import { EntryMarks } from '../../../protocol/entry-marks.js'
 import { ProtocolError } from '../../../protocol/errors.js'
 import { History } from '../../../protocol/history.js'
-import { eachTreeEntry } from '../../../protocol/objects/tree.js'
+import { eachTreeEntry, entryKinds } from '../../../protocol/objects/tree.js'
 import { packOf, rankOf, type Entry, type PackView, type WorkOptions } from '../../../protocol/ports.js'
 import { objectTypes, type Oid } from '../../../protocol/types.js'
 import { markOfClass, unreached } from './classify.js'
 
-const gitlink = 0o160000
-const kindMask = 0o170000
 const seen = 1
 
 /**
@@ -53,7 +51,7 @@ async function takeReferences(history: History, entry: Entry, take: (entry: Entr
   } else if (type === objectTypes.tree) {
     const { data } = history.reader.readNow(entry) ?? (await history.reader.read(entry))
     eachTreeEntry(data, (mode, _nameStart, _nameEnd, at) => {
-      if ((mode & kindMask) === gitlink) return
+      if ((mode & entryKinds.mask) === entryKinds.submodule) return
       const named = history.view.find(data.subarray(at, at + 20), 'read')
       if (named === -1) throw new ProtocolError('corrupt', `tree ${history.oidOf(entry)} names what is missing`)
       take(named)
