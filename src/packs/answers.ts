@@ -27,7 +27,7 @@ export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 export interface AnswersUsage {
   /** Memory of the answers that are kept. */
   readonly bytes: number
-  /** Disk of those that are too large for it. */
+  /** Disk of those to clones, which are made once for all who ask. */
   readonly fileBytes: number
   /** Fetches that wait for their turn to have a history cut or a pack made. */
   readonly waiting: number
@@ -126,6 +126,22 @@ async function* makeHere(
   yield* make()
 }
 
+/** Work in its turn, with its time counted. To be ended. */
+async function beginInTurn(turns: Turns, keys: TurnKeys, maxMs: number, options: WorkOptions, what: string) {
+  const { slices } = options
+  const leave = await turns.take(keys, slices.signal)
+  const limit = startTimeLimit(maxMs, slices.signal, what)
+  return {
+    inTime: { ...options, slices: { pause: () => slices.pause(), signal: limit.signal } } satisfies WorkOptions,
+    limit,
+    leave,
+    end: (): void => {
+      limit.end()
+      leave()
+    },
+  }
+}
+
 /** A pack made in its turn, which lasts until its first byte: from then on it is the client who sets the pace. */
 async function* makeInTurn(
   turns: Turns,
@@ -134,11 +150,9 @@ async function* makeInTurn(
   options: WorkOptions,
   make: (options: WorkOptions) => AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  const { slices } = options
-  const leave = await turns.take(keys, slices.signal)
-  const limit = startTimeLimit(maxMs, slices.signal, 'making the pack')
+  const { inTime, limit, leave, end } = await beginInTurn(turns, keys, maxMs, options, 'making the pack')
   try {
-    for await (const chunk of make({ ...options, slices: { pause: () => slices.pause(), signal: limit.signal } })) {
+    for await (const chunk of make(inTime)) {
       leave()
       limit.pause()
       yield chunk
@@ -147,8 +161,7 @@ async function* makeInTurn(
   } catch (error) {
     throw limit.explain(error)
   } finally {
-    limit.end()
-    leave()
+    end()
   }
 }
 
@@ -160,16 +173,13 @@ async function cutInTurn<T>(
   options: WorkOptions,
   cut: (options: WorkOptions) => Promise<T>,
 ): Promise<T> {
-  const { slices } = options
-  const leave = await turns.take(keys, slices.signal)
-  const limit = startTimeLimit(maxMs, slices.signal, 'cutting the history')
+  const { inTime, limit, end } = await beginInTurn(turns, keys, maxMs, options, 'cutting the history')
   try {
-    return await cut({ ...options, slices: { pause: () => slices.pause(), signal: limit.signal } })
+    return await cut(inTime)
   } catch (error) {
     throw limit.explain(error)
   } finally {
-    limit.end()
-    leave()
+    end()
   }
 }
 
