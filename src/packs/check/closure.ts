@@ -1,11 +1,10 @@
-import { oidFromBytes } from '../../../protocol/oid.js'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { Slices, WorkOptions } from '../../../protocol/ports.js'
-import type { Oid, RefName } from '../../../protocol/types.js'
+import type { RefName } from '../../../protocol/types.js'
 import type { AnyPackRow } from '../../db/all-packs.js'
 import type { RefRow } from '../../db/refs.js'
 import { HubError } from '../../errors.js'
-import type { Classify } from '../collect/classify.js'
+import { tipsByClass, type Classify } from '../collect/classify.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
 import type { UncachedOptions, UncachedSnapshot } from '../uncached-snapshot.js'
@@ -43,7 +42,7 @@ export async function followRefs(deps: ClosureDependencies, repoId: number, opti
     const revived = rows.filter(({ id, state }) => state === 'retired' && known.has(id)).map(({ id }: AnyPackRow) => id)
     const common = { versions: { refsVer: versions.refsVer, packsVer: versions.packsVer }, revived, unopened }
     try {
-      const { counts, reached } = await deps.classify(snapshot, { tips: tipsOf(deps, refs), garbage }, work)
+      const { counts, reached } = await deps.classify(snapshot, { tips: tipsByClass(refs, deps.visibilityClass), garbage }, work)
       const objects = counts.slice(1).reduce((sum, count) => sum + count, 0)
       return { ...common, broken: undefined, objects, leadsIntoGarbage: garbage.some((ordinal) => reached[ordinal]) }
     } catch (error) {
@@ -56,17 +55,11 @@ export async function followRefs(deps: ClosureDependencies, repoId: number, opti
   }
 }
 
-function tipsOf({ visibilityClass }: ClosureDependencies, refs: readonly RefRow[]): readonly (readonly Oid[])[] {
-  const tips: [Oid[], Oid[], Oid[]] = [[], [], []]
-  for (const { name, oid } of refs) tips[visibilityClass(name.toString('latin1') as RefName)].push(oidFromBytes(oid))
-  return tips
-}
-
 /** Halves the refs until one is left: a walk each time, and the logarithm of them. */
 async function findBroken(deps: ClosureDependencies, view: Snapshot, refs: readonly RefRow[], work: WorkOptions): Promise<string | undefined> {
   const fails = async (some: readonly RefRow[]): Promise<boolean> => {
     try {
-      await deps.classify(view, { tips: tipsOf(deps, some), garbage: [] }, work)
+      await deps.classify(view, { tips: tipsByClass(some, deps.visibilityClass), garbage: [] }, work)
       return false
     } catch (error) {
       if (saysCorrupt(error) === undefined) throw error

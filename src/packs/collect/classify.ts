@@ -1,6 +1,8 @@
 import { enumerateObjects } from '../../../protocol/enumerate.js'
 import { entryAt, packOf, rankOf, type PackView, type WorkOptions } from '../../../protocol/ports.js'
-import type { Oid } from '../../../protocol/types.js'
+import { oidFromBytes } from '../../../protocol/oid.js'
+import type { Oid, RefName } from '../../../protocol/types.js'
+import type { RefRow } from '../../db/refs.js'
 
 /** No ref leads there. */
 export const unreached = 0
@@ -23,6 +25,13 @@ export interface ClassifyRequest {
   readonly tips: readonly (readonly Oid[])[]
   /** Ordinals of the packs that are garbage. */
   readonly garbage: readonly number[]
+}
+
+/** What refs name, by visibility class. */
+export function tipsByClass(refs: readonly RefRow[], visibilityClass: (name: RefName) => 0 | 1 | 2): ClassifyRequest['tips'] {
+  const tips: [Oid[], Oid[], Oid[]] = [[], [], []]
+  for (const { name, oid } of refs) tips[visibilityClass(name.toString('latin1') as RefName)].push(oidFromBytes(oid))
+  return tips
 }
 
 /** Marks every object by what refs lead to it. */

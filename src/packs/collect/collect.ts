@@ -8,7 +8,7 @@ import { HubError } from '../../errors.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
 import type { AddSideFiles } from './add-side-files.js'
-import { markOfClass, passedOver, unreached, type Classified, type Classify } from './classify.js'
+import { markOfClass, passedOver, tipsByClass, unreached, type Classified, type Classify } from './classify.js'
 import type { Covers } from './covers.js'
 import type { Repack } from './repack-here.js'
 import { replacePacks, type AddedPack, type ReplaceDependencies, type ReplaceOutcome } from './replace-packs.js'
@@ -124,9 +124,9 @@ class Collecting {
   }
 
   async run({ dryRun, purge, mustGo }: Required<Omit<CollectPacksOptions, 'signal'>>): Promise<CollectedPacks> {
-    const { db, classify, retentionMs } = this.#deps
+    const { db, classify, visibilityClass, retentionMs } = this.#deps
     const garbage = [...this.#view.packs.keys()].filter((ordinal) => this.#view.packs[ordinal]!.class === 3)
-    const classified = await classify(this.#view, { tips: this.#tips(this.#refs), garbage }, this.#options)
+    const classified = await classify(this.#view, { tips: tipsByClass(this.#refs, visibilityClass), garbage }, this.#options)
     const { marks, counts, reached } = classified
     this.#checkUnreached(mustGo, marks)
     const old = new Set(await listOldGarbage(db, this.#repoId, purge ? 0 : retentionMs))
@@ -160,12 +160,6 @@ class Collecting {
     const branchesAndTags = this.#refs.filter(({ name }) => this.#deps.visibilityClass(name.toString('latin1') as RefName) === 0)
     const tips = branchesAndTags.map(({ oid, peeled }) => oidFromBytes(peeled ?? oid))
     return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], signal: this.#signal })
-  }
-
-  #tips(refs: readonly RefRow[]): readonly (readonly Oid[])[] {
-    const tips: [Oid[], Oid[], Oid[]] = [[], [], []]
-    for (const { name, oid } of refs) tips[this.#deps.visibilityClass(name.toString('latin1') as RefName)].push(oidFromBytes(oid))
-    return tips
   }
 
   #bytes(): number {
