@@ -22,7 +22,7 @@ import {
 } from '../support/hostile.js'
 import { startHub } from '../support/hub.js'
 import { nameOf, packOf, resealed } from '../support/packs.js'
-import { diceOf, type Dice } from '../support/random.js'
+import { diceOf, type Dice } from '../support/dice.js'
 import { pkts } from '../support/wire.js'
 
 const hub = await startHub(t)

@@ -7,7 +7,7 @@ import { sql } from '../../src/db/sql.js'
 import type { RepoState } from '../../src/db/versions.js'
 import { collecting, folding, meanwhile } from './collections.js'
 import { create, move, never, remove, type Domain } from './domain.js'
-import type { Dice } from './random.js'
+import type { Dice } from './dice.js'
 import { blob, commitOf, nameOf, packOf, treeOf, type Base } from './packs.js'
 
 interface Made {

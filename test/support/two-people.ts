@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { git, type GitResult } from './git.js'
 import { gitText } from './hub-git.js'
-import type { Dice } from './random.js'
+import type { Dice } from './dice.js'
 
 /** `topic` and what lies below it cannot be branches at once. */
 const branches = ['main', 'main', 'dev', 'topic/a', 'topic/b', 'topic', 'größe', 'release/1']

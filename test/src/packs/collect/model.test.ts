@@ -2,7 +2,7 @@
 import t from 'tap'
 import { openDomain } from '../../../support/domain.js'
 import { PackModel } from '../../../support/pack-model.js'
-import { diceOf } from '../../../support/random.js'
+import { diceOf } from '../../../support/dice.js'
 
 const steps = Number(process.env['CAIRN_TEST_MODEL_STEPS'] ?? 3_000)
 /** A repository of its own for each: what is known of one grows with every push. */
