@@ -50,7 +50,7 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
         for (let at = 0; at < content.length; at += 70_000) yield content.subarray(at, at + 70_000)
         if (last > 0) yield Buffer.alloc(last)
       })()
-    const options = { bytes: 3_000_001, chunksLast: true }
+    const options = { bytes: 3_000_001, sha256: sha256(content), chunksLast: true }
     for (const ifAbsent of [false, true]) {
       await t.rejects(store.put(key, lasting(1), { ...options, ifAbsent }), { code: 'corrupt' }, 'one too many')
       t.match(await store.put(key, lasting(0), { ...options, ifAbsent }), { key, bytes: 3_000_001 })
