@@ -36,15 +36,19 @@ export const messagePkt = (text: string): Buffer => bandPkts(bands.progress, Buf
 /** Ends the answer: git prints the line and stops. Cut to fit the small side-band too. */
 export const fatalPkt = (text: string): Buffer => bandPkts(bands.fatal, Buffer.from(`${humanLine(text)}\n`).subarray(0, 900))
 
-const bufferBytes = 65_520
-/** Buffers in turn: what was handed out stays whole while the next ones are filled, for senders that keep two on the way. */
-const bufferCount = 4
+/** The first buffers; short answers need no more. */
+const firstBytes = 65_520
+const firstBuffers = 2
+/** The later ones. Senders copy what is smaller, to have two on their way. */
+const laterBytes = 5 * 65_520
+/** One is filled while the other is out. */
+const bufferCount = 2
 
-/** Packs a stream into data packets, as full as they may be, one buffer of about 64 KiB at a time. */
+/** Packs a stream into data packets, as full as they may be, one buffer of 64 KiB at a time, and of 320 KiB once it is long. */
 export class BandWriter {
   readonly #maxBytes: SideBandBytes
   readonly #buffers: Buffer[] = []
-  #turn = 0
+  #handed = 0
   #packet = 0
   #at = 5
 
@@ -52,17 +56,17 @@ export class BandWriter {
     this.#maxBytes = maxBytes
   }
 
-  /** Takes `chunk` in; yields each buffer that it fills. A yielded buffer is valid for three more. */
+  /** Takes `chunk` in; yields each buffer that it fills. A yielded buffer is valid until the next. */
   *write(chunk: Uint8Array): Generator<Buffer> {
     for (let from = 0; from < chunk.length; ) {
-      const room = Math.min(this.#packet + this.#maxBytes, bufferBytes) - this.#at
+      const room = Math.min(this.#packet + this.#maxBytes, this.#size) - this.#at
       const part = chunk.subarray(from, from + room)
       this.#buffer.set(part, this.#at)
       this.#at += part.length
       from += part.length
       if (part.length < room) return
       this.#closePacket()
-      if (this.#packet + this.#maxBytes > bufferBytes) yield this.#hand()
+      if (this.#packet + this.#maxBytes > this.#size) yield this.#hand()
     }
   }
 
@@ -72,8 +76,14 @@ export class BandWriter {
     return this.#packet > 0 ? this.#hand() : undefined
   }
 
+  get #size(): number {
+    return this.#handed < firstBuffers ? firstBytes : laterBytes
+  }
+
   get #buffer(): Buffer {
-    return (this.#buffers[this.#turn] ??= Buffer.allocUnsafe(bufferBytes))
+    const turn = this.#handed % bufferCount
+    const known = this.#buffers[turn]
+    return known && known.length >= this.#size ? known : (this.#buffers[turn] = Buffer.allocUnsafeSlow(this.#size))
   }
 
   #closePacket(): void {
@@ -86,7 +96,7 @@ export class BandWriter {
 
   #hand(): Buffer {
     const full = this.#buffer.subarray(0, this.#packet)
-    this.#turn = (this.#turn + 1) % bufferCount
+    this.#handed += 1
     this.#packet = 0
     this.#at = 5
     return full

@@ -8,7 +8,7 @@ In a checkout \`npm ci\` brings one along: use \`npm start\` or \`npx cairn …\
 }
 // Waiting for disks is what these threads do most: four would make uploads wait for each other. Read when the first is needed.
 process.env['UV_THREADPOOL_SIZE'] ??= '16'
-if (process.argv[2] === 'serve') (await import('./young-heap.js')).limitYoungHeap(process)
+if (process.argv[2] === 'serve') (await import('./heap.js')).settleHeap(process)
 const { runCli } = await import('./commands.js')
 process.exitCode = await runCli(process.argv.slice(2), {
   env: process.env,

@@ -8,7 +8,7 @@ export interface AnswerCacheOptions {
   readonly maxAnswerBytes?: number
 }
 
-const defaultMaxAnswerBytes = 1024 * 1024
+const defaultMaxAnswerBytes = 4 * 1024 * 1024
 /** What an answer costs beside its bytes. */
 const overheadBytes = 512
 

@@ -234,13 +234,13 @@ class KeptAnswer {
   }
 
   async *#read(slices: Slices): AsyncGenerator<Uint8Array> {
-    const buffer = Buffer.allocUnsafeSlow(chunkBytes)
+    const buffer = Buffer.allocUnsafeSlow(this.isWhole ? Math.min(chunkBytes, this.bytes) : chunkBytes)
     for (let at = 0; ; ) {
       const pause = slices.pause()
       if (pause) await pause
       const news = this.#news.promise
       if (at < this.bytes) {
-        const { bytesRead } = await this.#file!.read(buffer, 0, Math.min(chunkBytes, this.bytes - at), at)
+        const { bytesRead } = await this.#file!.read(buffer, 0, Math.min(buffer.length, this.bytes - at), at)
         if (bytesRead === 0) throw new ProtocolError('corrupt', 'a kept answer is cut off')
         at += bytesRead
         yield buffer.subarray(0, bytesRead)

@@ -1,7 +1,8 @@
 import { ProtocolError } from '../../protocol/errors.js'
 import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { firstSlot, nextSlot, numberOfSlot, rowOfSlot } from './overlay.js'
-import type { GrowingFile, HeldBytes, PackFiles } from './pack-file.js'
+import type { GrowingFile } from './file-slot.js'
+import type { HeldBytes, PackFiles } from './pack-file.js'
 
 /** Where an inline pack's table and bytes are, six numbers each. Segment -1: in the file. */
 export const placeFields = { tableSegment: 0, tableOffset: 1, tableBytes: 2, packSegment: 3, packOffset: 4, packBytes: 5 } as const

@@ -1,5 +1,5 @@
-import { open, type FileHandle } from 'node:fs/promises'
 import { ProtocolError } from '../../protocol/errors.js'
+import { FileSlot, type GrowingFile, type OpenFiles } from './file-slot.js'
 
 /** Bytes of one pack, as stored. */
 export interface PackBytes {
@@ -19,6 +19,11 @@ export interface HeldBytes extends PackBytes {
   pin(): void
   /** Resolves when the caller keeps no file open any more: the last one out closes it until somebody reads again. */
   unpin(): Promise<void>
+  /**
+   * All of them, past the windows, from two buffers of their own: a chunk is valid until the next. Undefined: they are in no file here.
+   * @throws as `read`
+   */
+  stream(): AsyncGenerator<Uint8Array> | undefined
 }
 
 /** Fetches a range from where there is no file. */
@@ -45,12 +50,8 @@ export interface PackFilesOptions {
 const windowBytes = 256 * 1024
 /** Reads over this go past the windows. */
 const directBytes = 4 * windowBytes
-
-/** A file read by range. */
-export interface GrowingFile {
-  read(from: number, to: number): Promise<Uint8Array>
-  close(): Promise<void>
-}
+/** Of a pack that is read from its first byte to its last. */
+const streamBytes = 512 * 1024
 
 interface Window {
   readonly owner: PackFile
@@ -60,7 +61,7 @@ interface Window {
 }
 
 /** The files packs are read from: a few hundred open, and the windows read last. */
-export class PackFiles {
+export class PackFiles implements OpenFiles {
   readonly #cacheBytes: number
   readonly #maxOpen: number
   /** Least recently used first. */
@@ -115,76 +116,6 @@ export class PackFiles {
   }
 }
 
-/** A file that is opened when somebody reads, and may be closed whenever nobody does. */
-class FileSlot implements GrowingFile {
-  readonly #files: PackFiles
-  readonly #path: string
-  #handle: Promise<FileHandle> | undefined
-  busy = 0
-
-  constructor(files: PackFiles, path: string) {
-    this.#files = files
-    this.#path = path
-  }
-
-  async read(from: number, to: number): Promise<Uint8Array> {
-    this.busy++
-    try {
-      this.#handle ??= open(this.#path, 'r')
-      this.#files.touchFile(this)
-      const buffer = Buffer.allocUnsafeSlow(to - from)
-      let done = 0
-      const handle = await this.#handle
-      while (done < buffer.length) {
-        const { bytesRead } = await handle.read(buffer, done, buffer.length - done, from + done)
-        if (bytesRead === 0) throw new Error(`the file ends at ${from + done}`)
-        done += bytesRead
-      }
-      return buffer
-    } catch (error) {
-      this.rest()
-      throw error
-    } finally {
-      this.busy--
-      if (this.busy === 0 && (this.#resting || this.#ended)) this.rest()
-    }
-  }
-
-  #resting = false
-  #ended: PromiseWithResolvers<void> | undefined
-
-  /**
-   * For good, after the last read under way; resolves then. A read that goes on in steps may come once more, and must not leave the file open
-   * behind it.
-   */
-  close(): Promise<void> {
-    this.#ended ??= Promise.withResolvers()
-    this.rest()
-    return this.#ended.promise
-  }
-
-  /** It may be read again after all. */
-  reopen(): void {
-    this.#ended = undefined
-  }
-
-  /** Closes now, or after the last read under way. The next read opens it again. */
-  rest(): void {
-    if (this.busy > 0) {
-      this.#resting = true
-      return
-    }
-    this.#resting = false
-    this.#files.removeFile(this)
-    const handle = this.#handle
-    this.#handle = undefined
-    // A file opened for reading has nothing to lose when closing fails.
-    const closed = handle ? handle.then((opened) => opened.close()).catch(() => {}) : Promise.resolve()
-    const ended = this.#ended
-    if (ended) void closed.then(ended.resolve)
-  }
-}
-
 class PackFile implements HeldBytes {
   readonly bytes: number
   readonly #files: PackFiles
@@ -224,6 +155,27 @@ class PackFile implements HeldBytes {
 
   async unpin(): Promise<void> {
     if (--this.#pins === 0) await this.#slot?.close()
+  }
+
+  stream(): AsyncGenerator<Uint8Array> | undefined {
+    return this.#slot && this.#stream(this.#slot)
+  }
+
+  async *#stream(slot: FileSlot): AsyncGenerator<Uint8Array> {
+    const size = Math.min(streamBytes, this.bytes)
+    const buffers = [Buffer.allocUnsafeSlow(size), Buffer.allocUnsafeSlow(this.bytes > size ? size : 0)]
+    const readNext = (at: number): Promise<Uint8Array> | undefined => {
+      if (at >= this.bytes) return undefined
+      const chunk = buffers[(at / streamBytes) % 2]!.subarray(0, this.bytes - at)
+      const next = this.#told(slot.readInto(chunk, at).then(() => chunk))
+      next.catch(() => undefined) // heard when the chunk is wanted
+      return next
+    }
+    for (let at = 0, reading = readNext(0); reading; at += streamBytes) {
+      const chunk = await reading
+      reading = readNext(at + streamBytes)
+      yield chunk
+    }
   }
 
   read(from: number, to: number): Promise<Uint8Array> {
@@ -293,9 +245,14 @@ class PackFile implements HeldBytes {
     return Math.min(windowBytes, this.bytes - index * windowBytes)
   }
 
-  async #load(from: number, to: number): Promise<Uint8Array> {
+  #load(from: number, to: number): Promise<Uint8Array> {
+    return this.#told(this.#readRange(from, to))
+  }
+
+  /** What cannot be read is missing from this pack. */
+  async #told<T>(reading: Promise<T>): Promise<T> {
     try {
-      return await this.#readRange(from, to)
+      return await reading
     } catch (cause) {
       throw new ProtocolError('corrupt', `${this.#name} does not read back`, { cause })
     }

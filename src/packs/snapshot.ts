@@ -6,10 +6,10 @@ import { ProtocolError } from '../../protocol/errors.js'
 import type { PackPart, SideFileNames } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
-import type { PackBytes, PackFiles } from './pack-file.js'
+import type { HeldBytes, PackBytes, PackFiles } from './pack-file.js'
 import { RefList } from './ref-list.js'
 import { subsetOf } from './pack-subset.js'
-import { leasesOf, type LeasedPack, type PackFetch, type PackLeases } from './snapshot-leases.js'
+import { leasesOf, type PackFetch, type PackLeases } from './snapshot-leases.js'
 
 export type SnapshotVersions = Pick<RepoVersions, 'refsVer' | 'packsVer' | 'gcEpoch' | 'purgeEpoch'>
 
@@ -67,7 +67,7 @@ export interface Snapshot extends PackView {
    * @throws as `PackLeasing.lease`
    */
   fetchPacks(signal?: AbortSignal): Promise<void> | undefined
-  /** A whole pack as it comes from elsewhere; undefined: there is nothing to wait for, `read` it. */
+  /** A whole pack, from the first byte to the last. A chunk is valid until the next. Undefined: it is inline, `read` it. */
   streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined
 }
 
@@ -79,7 +79,7 @@ export interface StoredPack {
   /** Null: only this thread can read it. */
   readonly path: string | null
   /** On the thread that leases packs. */
-  readonly file?: LeasedPack['file']
+  readonly file?: HeldBytes
 }
 
 /** All packs of one moment. Ordinals: stored packs in the order they are searched, then inline ones, oldest first. */
@@ -302,7 +302,8 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
 
   streamPack(pack: number, signal?: AbortSignal): AsyncIterable<Uint8Array> | undefined {
     const { set, leases } = this.#parts
-    return pack < set.stored.length ? leases?.stream(pack, signal) : undefined
+    if (pack >= set.stored.length) return undefined
+    return leases ? leases.stream(pack, signal) : set.stored[pack]!.file!.stream()
   }
 
   only(packs: readonly number[]): Snapshot {

@@ -22,9 +22,9 @@ t.test('a packet holds 65,515 bytes of data, or 995 on the small side-band', asy
 })
 
 t.test('a stream is cut into full packets, whatever its chunks were', async (t) => {
-  const stream = Buffer.alloc(300_000, 'The quick brown fox. ')
+  const stream = Buffer.alloc(900_000, 'The quick brown fox. ')
   for (const maxBytes of [65_520, 1000] as const) {
-    for (const step of [1, 7, 995, 65_515, 65_516, 300_000]) {
+    for (const step of [1, 7, 995, 65_515, 65_516, 900_000]) {
       if (step === 1 && maxBytes === 1000) continue // the same again, slowly
       const writer = new BandWriter(maxBytes)
       const wire: Buffer[] = []
@@ -38,13 +38,21 @@ t.test('a stream is cut into full packets, whatever its chunks were', async (t) 
   }
 })
 
-t.test('what was handed out stays whole while three more buffers are filled', async (t) => {
+t.test('what was handed out stays whole while the next buffer is filled; long answers get larger ones', async (t) => {
   const writer = new BandWriter(65_520)
-  const chunks = [...writer.write(Buffer.concat(['a', 'b', 'c', 'd'].map((letter) => Buffer.alloc(65_515, letter))))]
-  t.same(
-    chunks.map((chunk) => chunk.toString('latin1', 4, 6)),
-    ['\x01a', '\x01b', '\x01c', '\x01d'],
-  )
+  const packet = (letter: string) => Buffer.alloc(65_515, letter)
+  const lengths: number[] = []
+  let last: Buffer = Buffer.alloc(0)
+  for (const letter of 'abcdefghijkl') {
+    const before = last.toString('latin1')
+    for (const chunk of writer.write(packet(letter))) {
+      t.equal(last.toString('latin1'), before)
+      last = chunk
+      lengths.push(chunk.length)
+    }
+  }
+  t.same(lengths, [65_520, 65_520, 5 * 65_520, 5 * 65_520])
+  t.equal(last.toString('latin1', 4, 6), '\x01h')
 })
 
 t.test('progress reads as git writes it', async (t) => {

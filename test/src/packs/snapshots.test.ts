@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import t from 'tap'
 import { sql } from '../../../src/db/sql.js'
 import { create, move, openDomain, workTree, type Domain } from '../../support/domain.js'
@@ -101,6 +102,8 @@ t.test('a table that is not what its name says is corrupt, and nothing is made o
   const noise = randomBytes(200_000)
   const oid = await work.commit({ noise })
   await small.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  await nextTurn() // the push looks at the repository once more
+  ;(await small.packs.openSnapshot(repo.id)).release()
   const [table] = (await readdir(small.blobDirectory, { recursive: true })).filter((name) => name.endsWith('.tbl'))
   const path = join(small.blobDirectory, table!)
   await rm(path)
