@@ -237,3 +237,24 @@ t.test('a file that grows is read without windows', async (t) => {
   file.close()
   t.equal(await settled(() => openFiles(directory).length, 0), 0)
 })
+
+t.test('a file is read from its first byte to its last, past the windows', async (t) => {
+  const directory = t.testdir()
+  const path = join(directory, 'x.pack')
+  for (const bytes of [0, 1, 2 * windowBytes, 2 * windowBytes + 1, content.length]) {
+    await writeFile(path, content.subarray(0, bytes))
+    const pack = new PackFiles().open({ name: 'pack x', bytes, from: path })
+    const chunks: Buffer[] = []
+    for await (const chunk of pack.stream()!) chunks.push(Buffer.from(chunk))
+    t.ok(Buffer.concat(chunks).equals(content.subarray(0, bytes)), `${bytes} bytes`)
+    const early = pack.stream()!
+    await early.next()
+    await early.return(undefined)
+    pack.drop()
+    t.equal(await settled(() => openFiles(directory).length, 0), 0)
+  }
+  const cut = new PackFiles().open({ name: 'pack x', bytes: content.length + 1, from: path })
+  await t.rejects(Array.fromAsync(cut.stream()!), { code: 'corrupt', message: /pack x does not read back/ })
+  cut.drop()
+  t.equal(remote().pack.stream(), undefined)
+})
