@@ -51,9 +51,14 @@ export class AnswerFiles {
     return this.#used
   }
 
-  /** Lets go of the answers of one scope, or of all: who reads one reads on. */
-  forget(scope?: string): void {
-    for (const answer of this.#kept.values()) if (scope === undefined || answer.scope === scope) answer.forget()
+  /** Lets go of the answers whose scope begins so: who reads one reads on. */
+  forget(prefix = ''): void {
+    for (const answer of this.#kept.values()) if (answer.scope.startsWith(prefix)) answer.forget()
+  }
+
+  /** Perhaps several times. */
+  *scopes(): Generator<string> {
+    for (const { scope } of this.#kept.values()) yield scope
   }
 
   /** The answer under this key, made if it is not there. A chunk is valid until the next. @throws what `make` throws */

@@ -45,6 +45,8 @@ export interface Answers {
   readonly onKept: () => void
   /** Lets go of what is kept of a repository. */
   forget(repoId: number): void
+  /** Repositories of which answers are kept, each with the purge epoch they belong to, perhaps several times. */
+  known(): Iterable<readonly [repoId: number, purgeEpoch: number]>
   usage(): AnswersUsage
 }
 
@@ -83,7 +85,7 @@ export function createAnswers({
         makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
       const made =
         files && isClone(view, request)
-          ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
+          ? files.answer(scopeOf(view), keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
           : make(options)
       return watched(view, made, (outcome) => onAnswered('walk', outcome))
     },
@@ -93,14 +95,25 @@ export function createAnswers({
       return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
     },
     // Tags that go along depend on the refs; all else follows from the wants.
-    cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
+    cacheFor: (view) => memory.within(`${scopeOf(view)} ${view.versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
     forget(repoId) {
-      files?.forget(`${repoId}`)
+      files?.forget(`${repoId} `)
       memory.forget(`${repoId} `)
+    },
+    *known() {
+      for (const kept of [memory, files]) for (const scope of kept?.scopes() ?? []) yield repoOfScope(scope)
     },
     usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
+}
+
+/** What is kept of a repository begins so. */
+const scopeOf = ({ repoId, versions }: Snapshot): string => `${repoId} ${versions.purgeEpoch}`
+
+function repoOfScope(scope: string): readonly [repoId: number, purgeEpoch: number] {
+  const [repoId, purgeEpoch] = scope.split(' ')
+  return [Number(repoId), Number(purgeEpoch)]
 }
 
 /**
@@ -183,10 +196,10 @@ async function cutInTurn<T>(
   }
 }
 
-/** Says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
+/** With the scope it says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
 function keyOf({ versions }: Snapshot, request: PackRequest): string {
   const { wants, includeTag, ...rest } = request
-  return JSON.stringify([versions.purgeEpoch, includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
+  return JSON.stringify([includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
 }
 
 /** From packs as they stand; undefined: it takes a walk. */
