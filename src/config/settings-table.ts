@@ -40,9 +40,9 @@ const settings = [
   {
     name: 'DATABASE_DIRECT_URL',
     byDefault: '`DATABASE_URL`',
-    says: 'the server itself, when `DATABASE_URL` is a pooler: for migrations, session locks and jobs',
+    says: 'the server itself, when `DATABASE_URL` is a pooler: for migrations, session locks, jobs and LISTEN',
   },
-  { name: 'CAIRN_DATABASE_CONNECTIONS', byDefault: '20', says: 'connections to the database that requests share; three more are for all else' },
+  { name: 'CAIRN_DATABASE_CONNECTIONS', byDefault: '20', says: 'connections to the database that requests share; four more are for all else' },
   { name: 'CAIRN_CACHE_DIR', byDefault: '`<data>/cache`', says: 'packs fetched from a remote store (no effect with blobs on disk)' },
   { name: 'CAIRN_CACHE_BYTES', byDefault: '8GiB', says: 'room for them (no effect with blobs on disk)' },
   {

@@ -93,6 +93,13 @@ export async function isBlobLinked(tx: Transaction, key: string): Promise<boolea
   return row!.linked
 }
 
+/** Those of the keys that no row needs, whether or not there is a blob. */
+export async function findUnlinkedBlobs(db: Queryable, keys: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ key: string }>(sql`
+    SELECT u.key FROM unnest(${keys}::text[]) AS u (key) WHERE NOT ${isLinked(sql`u.key`)}`)
+  return rows.map(({ key }) => key)
+}
+
 /** Changes the state of a row this transaction has locked. Comes back with the claim that goes with it, see `claimDeleting`. */
 export async function setBlobState(tx: Transaction, key: string, state: 'live' | 'doomed' | 'deleting'): Promise<string> {
   const [row] = await tx.query<{ claim: string }>(sql`

@@ -47,6 +47,7 @@ import { createWorkMetrics } from './metrics/work-metrics.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
 import { claimStore } from './store-claim.js'
 import { openPackFiles } from './pack-files.js'
+import { openPurges } from './purges.js'
 import { openStore } from './stores.js'
 
 export interface Services extends AppServices {
@@ -83,7 +84,8 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     await ensureAdmin(db, secrets.adminToken)
 
     // With an embedded database nobody else writes to it.
-    const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
+    const isAlone = config.database === undefined
+    const versions = isAlone ? createHotVersions(createVersions(db)) : createVersions(db)
     const hubStore = await openStore(config)
     push(() => hubStore.close())
     const { store } = hubStore
@@ -147,6 +149,9 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         ? new AnswerFiles({ directory: join(spool.directory, 'answers'), maxBytes: config.answerDiskBytes, slices })
         : undefined
     const answers = createAnswers({ answerBytes: config.answerBytes, files, jobs, onAnswered: work.onAnswered })
+    const { cache: packCache } = packFiles
+    const purges = openPurges({ db, isAlone, packs, answers, packCache, log })
+    push(() => purges.close())
     const repos = work.watchRepos(
       createRepos({
         db,
@@ -207,15 +212,17 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       db,
       spool,
       packs,
-      packCache: packFiles.cache,
+      packCache,
       answers,
       workers,
+      purges,
     })
 
     return {
       secrets,
       versions,
       repos,
+      repoStreams: purges.repoStreams,
       keys,
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
@@ -236,7 +243,9 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       }),
       purgeRepo: createPurgeRepo({
         db,
-        purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
+        versions,
+        forgetPurged: purges.forgetPurged,
+        purgePacks: createPurgePacks({ packs, collectPacks, forgetPurged: purges.forgetPurged, blobs: { purge: chores.purgeBlob } }),
         pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
       }),
       bundleLinks: createSignedLinks<BundleClaims>(keys, 'bundle-link'),
