@@ -59,6 +59,11 @@ const settings = [
     byDefault: '2GiB',
     says: 'disk, below the spool directory, for packs that answered clones and were made for them; 0: none is kept',
   },
+  {
+    name: 'CAIRN_ANSWER_STORE_BYTES',
+    byDefault: '16GiB',
+    says: 'room in the S3 store for those of 8 MiB and more, so that other hubs need not make them; 0: none is kept (no effect with blobs on disk)',
+  },
   { name: 'CAIRN_MAX_BINARY_BYTES', byDefault: '10MiB', says: 'larger binary files are only taken in git-lfs' },
   { name: 'CAIRN_RETENTION_DAYS', byDefault: '14', says: 'days for which what nothing points to any more is kept' },
   { name: 'CAIRN_WORKERS', byDefault: 'as many as cores, at least 2', says: 'threads for heavy work' },

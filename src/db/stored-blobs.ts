@@ -86,6 +86,7 @@ export async function lockDoomedBlob(tx: Transaction, key: string, doomedMs: num
 const isLinked = (key: Sql): Sql => sql`(
   EXISTS (SELECT FROM blob_link l WHERE l.key = ${key})
   OR EXISTS (SELECT FROM representation r WHERE r.key = ${key})
+  OR EXISTS (SELECT FROM shared_answer a WHERE a.key = ${key})
   OR EXISTS (SELECT FROM lfs_upload u WHERE u.key = ${key}))`
 
 export async function isBlobLinked(tx: Transaction, key: string): Promise<boolean> {
