@@ -46,7 +46,7 @@ export async function sendStream(
 ): Promise<Sent> {
   const stream = of && reply.server.repoStreams.begin(of, () => reset(reply))
   try {
-    return await send(reply, chunks, { stallMs, unreadGraceMs }, (bytes) => stream?.passed(bytes))
+    return await sendAll(reply, chunks, { stallMs, unreadGraceMs }, (bytes) => stream?.passed(bytes))
   } finally {
     stream?.end()
   }
@@ -58,7 +58,7 @@ function reset({ raw }: FastifyReply): void {
   raw.destroy()
 }
 
-async function send(
+async function sendAll(
   reply: FastifyReply,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   { stallMs, unreadGraceMs }: Required<Omit<SendOptions, 'of'>>,
