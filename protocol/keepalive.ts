@@ -18,6 +18,9 @@ export interface Chatter {
   onWake(wake: () => void): void
 }
 
+/** Nobody asks for it, and by default it is an error with all of its stack, which takes a tenth of a millisecond. */
+const noReason = null
+
 /**
  * Waits for `work` and comes back with its value, or throws what it throws; meanwhile yields what there is to say, and a beat after each
  * silence of `keepaliveMs`. Once the client has left it waits without a word, so that whatever `work` holds is released before we end.
@@ -27,7 +30,7 @@ export async function* attend<T>(work: Promise<T>, chatter: Chatter, clock: Cloc
   let wake = () => {}
   const stop = new AbortController()
   const leave = () => {
-    stop.abort()
+    stop.abort(noReason)
     wake()
   }
   const arm = () => {
@@ -49,7 +52,7 @@ export async function* attend<T>(work: Promise<T>, chatter: Chatter, clock: Cloc
   chatter.onWake(() => wake())
   clock.signal.addEventListener('abort', leave, { once: true })
   try {
-    if (clock.signal.aborted) stop.abort()
+    if (clock.signal.aborted) stop.abort(noReason)
     else arm()
     while (!state.settled) {
       const said = stop.signal.aborted ? undefined : (chatter.take() ?? (state.due && state.silent ? chatter.beat() : undefined))
@@ -66,7 +69,7 @@ export async function* attend<T>(work: Promise<T>, chatter: Chatter, clock: Cloc
     }
     return await work
   } finally {
-    stop.abort()
+    stop.abort(noReason)
     clock.signal.removeEventListener('abort', leave)
     // Left by the consumer in the middle: what the work holds must be given back before we are over.
     if (!state.settled) await work.catch(() => {})

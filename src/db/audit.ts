@@ -1,5 +1,5 @@
 import type { Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { named, sql } from './sql.js'
 
 export interface AuditEntry {
   /** Null: the hub itself, or somebody at its console. */
@@ -14,7 +14,12 @@ export interface AuditEntry {
 
 /** Writes down who did what, in the transaction that does it. */
 export async function appendAudit(tx: Transaction, entry: AuditEntry): Promise<void> {
-  await tx.execute(sql`
+  await tx.execute(
+    named(
+      'append-audit',
+      sql`
     INSERT INTO audit (actor_id, action, namespace_id, repo_id, details)
-    VALUES (${entry.actorId}, ${entry.action}, ${entry.namespaceId ?? null}, ${entry.repoId ?? null}, ${JSON.stringify(entry.details ?? {})}::jsonb)`)
+    VALUES (${entry.actorId}, ${entry.action}, ${entry.namespaceId ?? null}, ${entry.repoId ?? null}, ${JSON.stringify(entry.details ?? {})}::jsonb)`,
+    ),
+  )
 }

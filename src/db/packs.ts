@@ -135,19 +135,31 @@ export interface NewPack {
 export async function insertPack(tx: Transaction, pack: NewPack): Promise<{ readonly packId: number; readonly inserted: boolean }> {
   const { stored } = pack
   const sidecars = stored.kind === 'blobs' ? stored : undefined
-  const [row] = await tx.query<{ id: number; inserted: boolean }>(sql`
-    INSERT INTO packs (repo_id, sha256, sha1, bytes, objects, class, source, state, part, roots, external, idx_sha256, rev_sha256, tbl_sha256, update_id, changed_ver)
-    VALUES (
-      ${pack.repoId}, ${pack.sha256}, ${pack.sha1}, ${pack.bytes}, ${pack.objects}, ${pack.class}, ${pack.source}, ${pack.state ?? 'live'}, ${pack.part ?? null}, ${pack.roots}, ${pack.external},
-      ${sidecars?.idxSha256 ?? null}, ${sidecars?.revSha256 ?? null}, ${sidecars?.tblSha256 ?? null}, ${pack.updateId}::uuid, ${pack.changedVer})
-    ON CONFLICT (repo_id, sha256) WHERE state = 'live' DO UPDATE SET
-      class = LEAST(packs.class, EXCLUDED.class),
-      changed_ver = CASE WHEN EXCLUDED.class < packs.class THEN EXCLUDED.changed_ver ELSE packs.changed_ver END
-    RETURNING id, update_id = ${pack.updateId}::uuid AS inserted`)
+  const inline = stored.kind === 'inline' ? stored : undefined
+  const [row] = await tx.query<{ id: number; inserted: boolean }>(
+    named(
+      'insert-pack',
+      sql`
+    WITH made AS (
+      INSERT INTO packs (
+        repo_id, sha256, sha1, bytes, objects, class, source, state, part, roots, external, idx_sha256, rev_sha256, tbl_sha256, update_id, changed_ver)
+      VALUES (
+        ${pack.repoId}, ${pack.sha256}, ${pack.sha1}, ${pack.bytes}, ${pack.objects}, ${pack.class}, ${pack.source}, ${pack.state ?? 'live'},
+        ${pack.part ?? null}, ${pack.roots}, ${pack.external},
+        ${sidecars?.idxSha256 ?? null}, ${sidecars?.revSha256 ?? null}, ${sidecars?.tblSha256 ?? null}, ${pack.updateId}::uuid, ${pack.changedVer})
+      ON CONFLICT (repo_id, sha256) WHERE state = 'live' DO UPDATE SET
+        class = LEAST(packs.class, EXCLUDED.class),
+        changed_ver = CASE WHEN EXCLUDED.class < packs.class THEN EXCLUDED.changed_ver ELSE packs.changed_ver END
+      RETURNING id, update_id = ${pack.updateId}::uuid AS inserted
+    ), put AS (
+      INSERT INTO pack_inline (pack_id, pack, idx, tbl)
+      SELECT id, ${inline?.pack ?? null}::bytea, ${inline?.idx ?? null}::bytea, ${inline?.tbl ?? null}::bytea
+      FROM made WHERE inserted AND ${inline !== undefined}::boolean
+    )
+    SELECT id, inserted FROM made`,
+    ),
+  )
   const { id: packId, inserted } = row!
-  if (inserted && stored.kind === 'inline') {
-    await tx.execute(sql`INSERT INTO pack_inline (pack_id, pack, idx, tbl) VALUES (${packId}, ${stored.pack}, ${stored.idx}, ${stored.tbl})`)
-  }
   return { packId, inserted }
 }
 

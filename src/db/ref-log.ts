@@ -1,5 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
-import { ago, sql } from './sql.js'
+import { ago, named, sql } from './sql.js'
 
 /** One ref's step: without `oldOid` it was made, without `newOid` it was deleted. */
 export interface RefChangeRow {
@@ -17,13 +17,18 @@ export async function appendRefLog(
   actorId: number | null,
   changes: readonly RefChangeRow[],
 ): Promise<void> {
-  await tx.execute(sql`
+  await tx.execute(
+    named(
+      'append-ref-log',
+      sql`
     INSERT INTO ref_log (repo_id, name, old_oid, new_oid, new_peeled, actor_id, update_id)
     SELECT ${repoId}, c.name, c.old_oid, c.new_oid, c.new_peeled, ${actorId}::bigint, ${updateId}::uuid
     FROM unnest(
       ${changes.map((change) => change.name)}::bytea[], ${changes.map((change) => change.oldOid)}::bytea[],
       ${changes.map((change) => change.newOid)}::bytea[], ${changes.map((change) => change.newPeeled)}::bytea[]
-    ) AS c (name, old_oid, new_oid, new_peeled)`)
+    ) AS c (name, old_oid, new_oid, new_peeled)`,
+    ),
+  )
 }
 
 /** What refs of a repository were at or became in the last `withinMs`, each once. */

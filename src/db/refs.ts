@@ -13,10 +13,16 @@ export function listRefs(db: Queryable, repoId: number): Promise<RefRow[]> {
   return db.query<RefRow>(named('list-refs', sql`SELECT name, oid, peeled FROM refs WHERE repo_id = ${repoId} ORDER BY name`))
 }
 
-/** Those of the named refs that exist, in no order. */
-export async function findRefs(db: Queryable, repoId: number, names: readonly Buffer[]): Promise<RefRow[]> {
-  if (names.length === 0) return []
-  return db.query<RefRow>(sql`SELECT name, oid, peeled FROM refs WHERE repo_id = ${repoId} AND name = ANY (${names}::bytea[])`)
+/** Those of the named refs that exist, and the one that HEAD names, in no order. */
+export async function findRefsAndHead(db: Queryable, repoId: number, names: readonly Buffer[]): Promise<RefRow[]> {
+  return db.query<RefRow>(
+    named(
+      'find-refs-and-head',
+      sql`
+    SELECT name, oid, peeled FROM refs
+    WHERE repo_id = ${repoId} AND name = ANY (${names}::bytea[] || (SELECT head_ref FROM repositories WHERE id = ${repoId}))`,
+    ),
+  )
 }
 
 /** Number of refs in the repository. */
@@ -55,13 +61,18 @@ export async function deleteRefs(
 /** Moves refs by compare-and-swap. Returns how many had the old value. */
 export async function moveRefs(tx: Transaction, repoId: number, moves: readonly (RefRow & { readonly oldOid: Buffer })[]): Promise<number> {
   if (moves.length === 0) return 0
-  return tx.execute(sql`
+  return tx.execute(
+    named(
+      'move-refs',
+      sql`
     UPDATE refs r SET oid = m.new_oid, peeled = m.peeled
     FROM unnest(
       ${moves.map((move) => move.name)}::bytea[], ${moves.map((move) => move.oldOid)}::bytea[],
       ${moves.map((move) => move.oid)}::bytea[], ${moves.map((move) => move.peeled)}::bytea[]
     ) AS m (name, old_oid, new_oid, peeled)
-    WHERE r.repo_id = ${repoId} AND r.name = m.name AND r.oid = m.old_oid`)
+    WHERE r.repo_id = ${repoId} AND r.name = m.name AND r.oid = m.old_oid`,
+    ),
+  )
 }
 
 /** Makes refs that must not exist yet. Returns how many were made. */

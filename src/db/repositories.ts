@@ -1,6 +1,6 @@
 import type { Queryable, Transaction } from './pool.js'
 import { tellPurge } from './purges.js'
-import { sql } from './sql.js'
+import { named, sql } from './sql.js'
 
 export const repoTypes = ['model', 'dataset', 'space'] as const
 export type RepoType = (typeof repoTypes)[number]
@@ -35,10 +35,15 @@ export async function lockRepository(tx: Transaction, repoId: number, actorId: n
     deleted: boolean
     now: Date
     actor_access_ver: number | null
-  }>(sql`
+  }>(
+    named(
+      'lock-repository',
+      sql`
     SELECT refs_ver, packs_ver, gc_epoch, access_ver, head_ref, deleted_at IS NOT NULL AS deleted, clock_timestamp() AS now,
       (SELECT n.access_ver FROM namespaces n WHERE n.id = ${actorId}::bigint) AS actor_access_ver
-    FROM repositories WHERE id = ${repoId} FOR NO KEY UPDATE`)
+    FROM repositories WHERE id = ${repoId} FOR NO KEY UPDATE`,
+    ),
+  )
   if (!row) return undefined
   return {
     refsVer: row.refs_ver,
@@ -68,7 +73,10 @@ export interface RepositoryStep {
 
 /** @throws the database's unique violation of `repositories_name` when `reveal` meets a taken name */
 export async function stepRepository(tx: Transaction, repoId: number, step: RepositoryStep): Promise<void> {
-  await tx.execute(sql`
+  await tx.execute(
+    named(
+      'step-repository',
+      sql`
     UPDATE repositories SET
       refs_ver = refs_ver + ${step.refsChanged ? 1 : 0}::bigint,
       packs_ver = packs_ver + ${step.packsChanged ? 1 : 0}::bigint,
@@ -78,7 +86,9 @@ export async function stepRepository(tx: Transaction, repoId: number, step: Repo
       head_ref = COALESCE(${step.headRef ?? null}::bytea, head_ref),
       deleted_at = CASE WHEN ${step.reveal ?? false}::boolean THEN NULL ELSE deleted_at END,
       updated_at = now()
-    WHERE id = ${repoId}`)
+    WHERE id = ${repoId}`,
+    ),
+  )
   if (step.purged) await tellPurge(tx, repoId)
 }
 
@@ -119,6 +129,6 @@ export async function markRepositoryDeleted(tx: Transaction, repoId: number): Pr
 
 /** The database's clock. */
 export async function databaseTime(db: Queryable): Promise<Date> {
-  const [row] = await db.query<{ now: Date }>(sql`SELECT clock_timestamp() AS now`)
+  const [row] = await db.query<{ now: Date }>(named('database-time', sql`SELECT clock_timestamp() AS now`))
   return row!.now
 }

@@ -8,17 +8,21 @@ export interface Sql {
 class Fragment implements Sql {
   readonly strings: readonly string[]
   readonly parameters: readonly unknown[]
+  #rendered: { readonly text: string; readonly values: readonly unknown[] } | undefined
   constructor(strings: readonly string[], parameters: readonly unknown[]) {
     this.strings = strings
     this.parameters = parameters
   }
   get text(): string {
-    return this.render().text
+    return this.#render().text
   }
   get values(): readonly unknown[] {
-    return this.render().values
+    return this.#render().values
   }
-  private render(): { text: string; values: unknown[] } {
+  #render(): { readonly text: string; readonly values: readonly unknown[] } {
+    return (this.#rendered ??= this.#write())
+  }
+  #write(): { text: string; values: unknown[] } {
     const values: unknown[] = []
     const write = (fragment: Fragment): string =>
       fragment.strings.reduce((text, string, i) => {

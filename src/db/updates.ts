@@ -1,15 +1,20 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { CommitOutcomeUnknown, isConnectionLost } from './database-errors.js'
 import type { Database, Transaction } from './pool.js'
-import { sql } from './sql.js'
+import { named, sql } from './sql.js'
 
 /**
  * Says within the update's own transaction that it reached its end.
  * False: somebody has already given this update up, and the transaction must not be committed.
  */
 export async function markDone(tx: Transaction, updateId: string, repoId: number): Promise<boolean> {
-  const made = await tx.execute(sql`
-    INSERT INTO updates (update_id, repo_id, outcome) VALUES (${updateId}::uuid, ${repoId}, 'done') ON CONFLICT DO NOTHING`)
+  const made = await tx.execute(
+    named(
+      'mark-update-done',
+      sql`
+    INSERT INTO updates (update_id, repo_id, outcome) VALUES (${updateId}::uuid, ${repoId}, 'done') ON CONFLICT DO NOTHING`,
+    ),
+  )
   return made === 1
 }
 

@@ -23,6 +23,8 @@ export interface Upload extends LargeObject {
   readonly repoId: number
   readonly actorId: number
   readonly signal: AbortSignal
+  /** Every chunk of the bytes stays as it is after the next was asked for. */
+  readonly chunksLast?: boolean
 }
 
 /** Large objects between clients and the store itself, for stores that sign links. */

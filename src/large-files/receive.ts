@@ -52,6 +52,7 @@ export function createReceive(deps: ReceiveDependencies): LargeFiles['receive'] 
       const staged = deps.staging.stage(stagedAt, checked.bytes, {
         bytes: upload.size,
         sha256: Buffer.from(upload.oid, 'hex'),
+        chunksLast: upload.chunksLast ?? false,
         ...(keptUntil > 0 ? { into: finalKey(upload) } : {}),
         signal: AbortSignal.any([signal, lost]),
       })

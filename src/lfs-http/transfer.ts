@@ -57,7 +57,7 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
       throw new HubError('unsupported-media', 'an object is sent as it is, without content-encoding')
     if (actor.kind === 'anonymous') throw new HubError('sign-in-required', 'only who has signed in can upload')
     await largeFiles.receive(
-      { oid, size, uploadId, repoId: repo.id, actorId: actor.id, signal: clientGone },
+      { oid, size, uploadId, repoId: repo.id, actorId: actor.id, signal: clientGone, chunksLast: true },
       readBody(request.raw, { maxBytes: Number.MAX_SAFE_INTEGER }),
     )
     logTransfer(request, 'large object received', { bytes: size, ms: Math.round(performance.now() - startedAt) })

@@ -35,6 +35,7 @@ export class PackList {
   /** In the order of their numbers: a member that changes moves to the end. */
   readonly #inlineMembers = new Map<number, InlineMember>()
   #holders = 1
+  #memberBytes = 0
   #set: HeldSet | undefined
 
   constructor(options: InlinePacksOptions) {
@@ -45,12 +46,9 @@ export class PackList {
     return this.#storedMembers.has(packId) || this.#inlineMembers.has(packId)
   }
 
-  /** Memory held, bytes. */
+  /** Memory held, bytes, as of the last `bringForward`. */
   get bytes(): number {
-    let bytes = this.#inline.bytes
-    for (const { pack, opened } of this.#storedMembers.values()) bytes += opened.table.bytes.length + (pack.roots?.length ?? 0) + 4096
-    for (const { pack } of this.#inlineMembers.values()) bytes += (pack.roots?.length ?? 0) + 1024
-    return bytes
+    return this.#inline.bytes + this.#memberBytes
   }
 
   /** So much belongs to packs that are gone that a fresh start is cheaper. */
@@ -127,7 +125,9 @@ export class PackList {
     const credit = new Uint8Array(this.#inline.count)
     const packs: SnapshotPack[] = stored.map(({ pack }) => pack)
     let allCredit = true
+    this.#memberBytes = stored.reduce((sum, { pack, opened }) => sum + opened.table.bytes.length + (pack.roots?.length ?? 0) + 4096, 0)
     members.forEach(({ pack, number }, i) => {
+      this.#memberBytes += (pack.roots?.length ?? 0) + 1024
       numbers[i] = number
       ordinals[number] = stored.length + i
       if (pack.class < 2) credit[number] = 1

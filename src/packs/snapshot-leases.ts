@@ -32,6 +32,9 @@ export interface LeasedPack extends PackName {
   readonly file: Pick<HeldBytes, 'pin' | 'unpin'>
 }
 
+/** One for all: making one, stack and all, takes longer than the rest of a release. */
+const released = new ProtocolError('cancelled', 'the snapshot was released')
+
 /** The packs that one snapshot reads: each is leased when it is first needed, and all until the snapshot is released. */
 export class SnapshotLeases implements PackLeases {
   readonly #leasing: PackLeasing
@@ -67,7 +70,7 @@ export class SnapshotLeases implements PackLeases {
 
   /** Once. */
   release(): void {
-    this.#ended.abort()
+    this.#ended.abort(released)
     for (const undo of this.#undo.splice(0)) undo()
   }
 
@@ -76,7 +79,7 @@ export class SnapshotLeases implements PackLeases {
     const lease = await this.#leasing.lease(packs, signal)
     if (this.#ended.signal.aborted) {
       lease.release()
-      throw new ProtocolError('cancelled', 'the snapshot was released')
+      throw released
     }
     for (const { file } of packs) file.pin()
     this.#undo.push(() => void Promise.all(packs.map(({ file }) => file.unpin())).then(() => lease.release()))

@@ -217,7 +217,11 @@ export class Snapshots {
     const fresh = new PackList(this.#options.inline)
     let list = fresh
     try {
-      const read = await db.transaction((tx) => this.#read(tx, entry.repoId, known, fresh), { isolation: 'repeatable read', readOnly: true })
+      const read = await db.transaction((tx) => this.#read(tx, entry.repoId, known, fresh), {
+        isolation: 'repeatable read',
+        readOnly: true,
+        locksFirst: true,
+      })
       list = read.list
       const stored = await this.#openPacks(read.rows.filter((row) => row.tblSha256 && row.state !== 'retired' && !list.knows(row.id)))
       if (list === fresh || read.rows.length > 0) list.bringForward(read.rows, { inline: read.inline, stored })
@@ -244,8 +248,10 @@ export class Snapshots {
     const known = isNewer && row.purgeEpoch === loaded.versions.purgeEpoch ? loaded : undefined
     const list = known?.list ?? fresh
     const sameRefs = known?.versions.refsVer === row.refsVer && row.headRef.toString('latin1') === known.refs.head
-    const refs = sameRefs ? known.refs : RefList.of(row.headRef, await listRefs(tx, repoId))
-    const rows = known?.versions.packsVer === row.packsVer ? [] : await listChangedPacks(tx, repoId, known?.versions.packsVer ?? 0)
+    const [refs, rows] = await Promise.all([
+      sameRefs ? known.refs : listRefs(tx, repoId).then((found) => RefList.of(row.headRef, found)),
+      known?.versions.packsVer === row.packsVer ? [] : listChangedPacks(tx, repoId, known?.versions.packsVer ?? 0),
+    ])
     const inline = new Map<number, number>()
     for (const ids of inlineBatches(rows.filter((pack) => !pack.tblSha256 && pack.state !== 'retired' && !list.knows(pack.id)))) {
       const found = await readInline(tx, ids)

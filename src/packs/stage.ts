@@ -62,6 +62,7 @@ export async function stagePack(
   let snapshot: Snapshot | undefined
   try {
     spooled = chunks && (await deps.spool.receive(request.updateId, chunks, (pack) => ingest.follow(pack)))
+    if (spooled) ingest.arrived(spooled)
     snapshot = await request.open()
     const ingested = spooled && (await ingest.finish(spooled, snapshot))
     return new Staged(deps.publish, snapshot, request, spooled, ingested)
@@ -103,16 +104,29 @@ class Ingest {
     this.#check?.grew()
   }
 
+  /** The pack is whole. What can be checked of it by itself is, while the repository is looked up, if there is room for that at once. */
+  arrived(spooled: SpooledPack): void {
+    if (this.#triedEarly) return
+    const { budget, turns } = this.#deps
+    const endTurn = turns.tryTake(this.#request.turnKeys)
+    if (!endTurn) return
+    this.#leave.push(endTurn)
+    const limits = this.#limitsOf(spooled)
+    const release = budget.tryReserve(limits.cacheBytes + windowBytes)
+    if (!release) return
+    this.#leave.push(release)
+    this.#begin(spooled, limits, false)
+  }
+
   /** Undefined: the pack is empty. */
   async finish(spooled: SpooledPack, snapshot: Snapshot): Promise<IngestedPack | undefined> {
-    const { budget, limits, turns, maxCheckMs } = this.#deps
+    const { budget, turns, maxCheckMs } = this.#deps
     const { signal, turnKeys } = this.#request
     if (this.#leave.length === 0) this.#leave.push(await turns.take(turnKeys, signal))
     if (!this.#check) {
-      // Small packs have small bases: what a pack inflates to is seldom a hundred times its size.
-      const cacheBytes = Math.min(limits.cacheBytes, spooled.length * 100)
-      this.#leave.push(await budget.reserve(cacheBytes + windowBytes, signal))
-      this.#begin(spooled, { ...limits, cacheBytes }, false)
+      const limits = this.#limitsOf(spooled)
+      this.#leave.push(await budget.reserve(limits.cacheBytes + windowBytes, signal))
+      this.#begin(spooled, limits, false)
     }
     const limit = startTimeLimit(maxCheckMs, undefined, 'checking the pack')
     try {
@@ -127,6 +141,12 @@ class Ingest {
   end(): void {
     this.#check?.abandon()
     for (const leave of this.#leave.splice(0)) leave()
+  }
+
+  /** Small packs have small bases: what a pack inflates to is seldom a hundred times its size. */
+  #limitsOf(spooled: SpooledPack): IndexLimits {
+    const { limits } = this.#deps
+    return { ...limits, cacheBytes: Math.min(limits.cacheBytes, spooled.length * 100) }
   }
 
   #begin(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {

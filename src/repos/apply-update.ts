@@ -1,11 +1,11 @@
 import { oidBytes, oidFromBytes } from '../../protocol/oid.js'
-import type { CommandResult, Oid, Ref, RefName } from '../../protocol/types.js'
+import { zeroOid, type CommandResult, type Oid, type Ref, type RefName } from '../../protocol/types.js'
 import { appendEvent } from '../db/outbox.js'
 import { appendAudit } from '../db/audit.js'
 import { renewLinks } from '../db/large-objects.js'
 import { CommitOutcomeUnknown, isLockTimeout, type Database, type Transaction } from '../db/pool.js'
 import { appendRefLog } from '../db/ref-log.js'
-import { deleteRefs, findRefs, insertRefs, moveRefs, namesWithRefsBelow, type RefRow } from '../db/refs.js'
+import { deleteRefs, findRefsAndHead, insertRefs, moveRefs, namesWithRefsBelow, type RefRow } from '../db/refs.js'
 import { lockRepository, stepRepository, type LockedRepository } from '../db/repositories.js'
 import { markDone, settleUnknownUpdate } from '../db/updates.js'
 import { HubError } from '../errors.js'
@@ -85,7 +85,7 @@ async function attemptUpdates(deps: UpdateDependencies, update: Update): Promise
         async (tx) => {
           results = await attemptUpdate(tx, update, known)
         },
-        { lockTimeoutMs: rowLockWaitMs },
+        { lockTimeoutMs: rowLockWaitMs, locksFirst: true },
       )
       return results
     } catch (error) {
@@ -134,9 +134,13 @@ async function settle(deps: UpdateDependencies, update: Update, results: readonl
 
 type Known = { readonly gcEpoch: number | undefined; readonly access: Update['accessVersions'] }
 
+/** What does not need the answer of what was asked before it is sent along: a push waits for the database four times, and not twelve. */
 async function attemptUpdate(tx: Transaction, update: Update, known: Known): Promise<readonly CommandResult[]> {
   const { repoId, staged } = update
-  const locked = await lockRepository(tx, repoId, update.actorId)
+  const [locked, refs] = await Promise.all([
+    lockRepository(tx, repoId, update.actorId),
+    findRefsAndHead(tx, repoId, namesAsked(update.commands).map(bytesOf)),
+  ])
   if (!locked || (locked.deleted && !update.reveal)) throw new HubError('repo-not-found', 'Repository not found')
   if (locked.now.getTime() - update.startedAt.getTime() > maxUpdateMs) throw new RollBack(refuseAll(update, 'the update took over an hour'))
   if (staged && locked.gcEpoch !== known.gcEpoch) throw new RollBack({ kind: 'epoch' })
@@ -147,26 +151,22 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
     throw new RollBack(refuseAll(update, 'git-lfs objects are missing: send them again'))
 
   const head = locked.headRef.toString('latin1') as RefName
-  const { changes, headExists } = await decide(tx, update, head)
+  const { changes, headExists } = await decide(tx, update, head, refs.map(toRef))
   if (changes.deletes.length + changes.moves.length + changes.creates.length === 0 && !update.reveal) throw new RollBack(changes.results)
-  await writeRefs(tx, repoId, changes)
-
   const accepted = [...changes.moves.map(({ command }) => command), ...changes.creates]
-  let addedBytes = 0
-  let packsChanged = false
-  if (staged?.pack && accepted.length > 0) {
-    const visibility = mostVisible(accepted)
-    packsChanged = true
-    const inserted = await recordPack(tx, staged.pack, { repoId, updateId: update.updateId, visibility, changedVer: locked.packsVer + 1 })
-    addedBytes = inserted ? staged.pack.bytes : 0
-  }
+  const pack = accepted.length > 0 ? staged?.pack : undefined
+  const [, isNew, , isOurs] = await Promise.all([
+    writeRefs(tx, repoId, changes),
+    pack && recordPack(tx, pack, { repoId, updateId: update.updateId, visibility: mostVisible(accepted), changedVer: locked.packsVer + 1 }),
+    writeHistories(tx, update, changes),
+    markDone(tx, update.updateId, repoId),
+  ])
+  if (!isOurs) throw new RollBack(refuseAll(update, 'the update was given up'))
   const newHead = chooseHead(head, headExists, changes.creates, update.commands)
-  await writeHistories(tx, update, changes)
-  if (!(await markDone(tx, update.updateId, repoId))) throw new RollBack(refuseAll(update, 'the update was given up'))
   await stepRepository(tx, repoId, {
     refsChanged: true,
-    packsChanged,
-    addedBytes,
+    packsChanged: pack !== undefined,
+    addedBytes: pack && isNew ? pack.bytes : 0,
     ...(newHead === undefined ? {} : { headRef: Buffer.from(newHead, 'latin1') }),
     reveal: update.reveal ?? false,
   })
@@ -180,14 +180,20 @@ const mostVisible = (accepted: readonly UpdateCommand[]): 0 | 1 | 2 =>
     return own < least ? own : least
   }, 2)
 
-async function decide(tx: Transaction, update: Update, head: RefName): Promise<{ changes: RefChanges; headExists: boolean }> {
-  const { commands, atomic, repoId } = update
-  const creates = commands.filter(({ oldOid }) => /^0+$/.test(oldOid))
-  const names = new Set<RefName>([head])
-  for (const { name } of commands) names.add(name)
-  for (const { name } of creates) for (const parent of parentNames(name)) names.add(parent)
-  const rows = await findRefs(tx, repoId, [...names].map(bytesOf))
-  const current = new Map(rows.map(toRef).map((ref) => [ref.name, ref]))
+/** The refs that decide what commands come to, but for the one that HEAD names. */
+function namesAsked(commands: readonly UpdateCommand[]): RefName[] {
+  const names = new Set(commands.map(({ name }) => name))
+  for (const { name, oldOid } of commands) if (oldOid === zeroOid) for (const parent of parentNames(name)) names.add(parent)
+  return [...names]
+}
+
+async function decide(
+  tx: Transaction,
+  { commands, atomic, repoId }: Update,
+  head: RefName,
+  refs: readonly Ref[],
+): Promise<{ changes: RefChanges; headExists: boolean }> {
+  const current = new Map(refs.map((ref) => [ref.name, ref]))
   // Which refs leave is known only after a first look; what stands below the new names, only given those.
   const first = decideRefChanges(commands, current, new Set(), head, atomic)
   const blocked = await namesWithRefsBelow(
@@ -204,17 +210,19 @@ async function decide(tx: Transaction, update: Update, head: RefName): Promise<{
 }
 
 async function writeRefs(tx: Transaction, repoId: number, { deletes, moves, creates }: RefChanges): Promise<void> {
-  const deleted = await deleteRefs(
-    tx,
-    repoId,
-    deletes.map((ref) => ({ name: bytesOf(ref.name), oldOid: oidBytes(ref.oid) })),
-  )
-  const moved = await moveRefs(
-    tx,
-    repoId,
-    moves.map(({ command, old }) => ({ ...rowOf(command), oldOid: oidBytes(old.oid) })),
-  )
-  const created = await insertRefs(tx, repoId, creates.map(rowOf))
+  const [deleted, moved, created] = await Promise.all([
+    deleteRefs(
+      tx,
+      repoId,
+      deletes.map((ref) => ({ name: bytesOf(ref.name), oldOid: oidBytes(ref.oid) })),
+    ),
+    moveRefs(
+      tx,
+      repoId,
+      moves.map(({ command, old }) => ({ ...rowOf(command), oldOid: oidBytes(old.oid) })),
+    ),
+    insertRefs(tx, repoId, creates.map(rowOf)),
+  ])
   // Under the repository's lock nobody else moves refs; anything else is a bug, and nothing of it may be committed.
   if (deleted !== deletes.length || moved !== moves.length || created !== creates.length) {
     throw new HubError('conflict', `refs of repository ${repoId} moved under its lock`)
@@ -228,25 +236,27 @@ async function writeHistories(tx: Transaction, update: Update, { deletes, moves,
     ...creates.map((command) => ({ name: command.name, oldOid: null, newOid: command.newOid, peeled: command.peeled })),
   ]
   const bytesOrNull = (oid: Oid | null | undefined) => (oid ? oidBytes(oid) : null)
-  await appendRefLog(
-    tx,
-    update.repoId,
-    update.updateId,
-    update.actorId,
-    steps.map((step) => ({
-      name: bytesOf(step.name),
-      oldOid: bytesOrNull(step.oldOid),
-      newOid: bytesOrNull(step.newOid),
-      newPeeled: bytesOrNull(step.peeled),
-    })),
-  )
-  await appendEvent(tx, update.repoId, 'refs-updated', { updateId: update.updateId, refs: steps.length })
-  await appendAudit(tx, {
-    actorId: update.actorId,
-    action: update.action,
-    repoId: update.repoId,
-    details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions },
-  })
+  await Promise.all([
+    appendRefLog(
+      tx,
+      update.repoId,
+      update.updateId,
+      update.actorId,
+      steps.map((step) => ({
+        name: bytesOf(step.name),
+        oldOid: bytesOrNull(step.oldOid),
+        newOid: bytesOrNull(step.newOid),
+        newPeeled: bytesOrNull(step.peeled),
+      })),
+    ),
+    appendEvent(tx, update.repoId, 'refs-updated', { updateId: update.updateId, refs: steps.length }),
+    appendAudit(tx, {
+      actorId: update.actorId,
+      action: update.action,
+      repoId: update.repoId,
+      details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions },
+    }),
+  ])
 }
 
 const bytesOf = (name: RefName): Buffer => Buffer.from(name, 'latin1')

@@ -45,8 +45,14 @@ export function createReceivePort(deps: PushDependencies, context: PushContext):
         turnKeys: [`repository ${repo.id}`, `user ${actor.id}`],
         ...(onProgress ? { onProgress } : {}),
         open: async () => {
-          startedAt = await databaseTime(db) // the last byte is here: from now on the push has its hour
-          return packs.openSnapshot(repo.id)
+          const [now, snapshot] = await Promise.allSettled([databaseTime(db), packs.openSnapshot(repo.id)])
+          if (snapshot.status === 'rejected') throw snapshot.reason
+          if (now.status === 'rejected') {
+            snapshot.value.release()
+            throw now.reason
+          }
+          startedAt = now.value // the last byte is here: from now on the push has its hour
+          return snapshot.value
         },
       })
       return staged
@@ -86,10 +92,18 @@ export function createReceivePort(deps: PushDependencies, context: PushContext):
         pushOptions: request.pushOptions,
         action: 'repo.push',
       })
+      setImmediate(() => void lookAgain(packs, repo.id))
       return inOrder(commands, refused, results)
     },
   }
 }
+
+/** So that whoever asks next, and it is seldom long, finds the repository in memory as it is now. When it cannot be had, he will hear why. */
+const lookAgain = (packs: PushDependencies['packs'], repoId: number): Promise<void> =>
+  packs.openSnapshot(repoId).then(
+    (snapshot) => snapshot.release(),
+    () => undefined,
+  )
 
 function inOrder(commands: readonly PushCommand[], refused: ReadonlyMap<string, string>, results: readonly CommandResult[]): CommandResult[] {
   const applied = new Map(results.map((result) => [result.name, result]))

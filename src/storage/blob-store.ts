@@ -27,6 +27,8 @@ export interface OpenOptions {
 export interface ExpectedBytes {
   readonly bytes?: number
   readonly sha256?: Uint8Array
+  /** Every chunk stays as it is after the next was asked for: nobody need copy it. */
+  readonly chunksLast?: boolean
 }
 
 export interface PutOptions extends ExpectedBytes {

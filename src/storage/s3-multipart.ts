@@ -106,11 +106,11 @@ export function createS3Multipart({ transport, objects, parts, budget, partBytes
   return {
     begin: (key) => parts.begin(key),
 
-    async part(upload, number, source, { signal, bytes, sha256 } = {}) {
+    async part(upload, number, source, { signal, bytes, sha256, chunksLast = false } = {}) {
       checkPartNumber(number)
       if (!isUploadId(upload.id)) throw uploadEnded()
       signal?.throwIfAborted()
-      if (bytes !== undefined) return parts.send(upload, number, streamBody(source, bytes, hexOf(sha256), signal), signal)
+      if (bytes !== undefined) return parts.send(upload, number, streamBody(source, { bytes, sha256: hexOf(sha256), chunksLast }, signal), signal)
       const gathered = await gather(source, { partBytes, budget, signal })
       try {
         if (!gathered.ended) throw new HubError('too-large', `a part whose size is not known may have ${partBytes} bytes`)

@@ -23,6 +23,7 @@ interface Options {
   /** Hex. */
   readonly sha256: string | undefined
   readonly ifAbsent: boolean
+  readonly chunksLast: boolean
   readonly signal: AbortSignal | undefined
 }
 
@@ -101,21 +102,22 @@ export function createS3Put({ transport, objects, parts, budget, conditions, lim
     }
   }
 
-  const putKnown = async (key: BlobKey, source: AsyncIterable<Uint8Array>, bytes: number, { sha256, ifAbsent, signal }: Options): Promise<void> => {
+  const putKnown = async (key: BlobKey, source: AsyncIterable<Uint8Array>, bytes: number, options: Options): Promise<void> => {
+    const { sha256, ifAbsent, chunksLast, signal } = options
     const whole = bytes <= limits.singlePutBytes
-    if (whole && !ifAbsent) return putWhole(key, streamBody(source, bytes, sha256, signal), false, signal)
+    if (whole && !ifAbsent) return putWhole(key, streamBody(source, { bytes, sha256, chunksLast }, signal), false, signal)
     // With a condition always in parts: a store that refuses the condition does so when the source is used up, and only the end can be repeated.
     const partBytes = whole ? bytes : partBytesFor(bytes, Math.min(limits.singlePutBytes, 512 * MiB))
     await inParts(
       key,
       async (upload) => {
-        if (whole) return [await parts.send(upload, 1, streamBody(source, bytes, sha256, signal), signal)]
+        if (whole) return [await parts.send(upload, 1, streamBody(source, { bytes, sha256, chunksLast }, signal), signal)]
         const pieces = cut(source)
         const sent: UploadedPart[] = []
         for (let at = 0; at < bytes; at += partBytes) {
           const length = Math.min(partBytes, bytes - at)
           const piece = at + length === bytes ? pieces.all() : pieces.next(length)
-          sent.push(await parts.send(upload, sent.length + 1, streamBody(piece, length, undefined, signal), signal))
+          sent.push(await parts.send(upload, sent.length + 1, streamBody(piece, { bytes: length, sha256: undefined, chunksLast }, signal), signal))
         }
         return sent
       },
@@ -159,14 +161,14 @@ export function createS3Put({ transport, objects, parts, budget, conditions, lim
   }
 
   return {
-    async put(key, source, { ifAbsent = false, signal, bytes, sha256 } = {}): Promise<BlobInfo> {
+    async put(key, source, { ifAbsent = false, signal, bytes, sha256, chunksLast = false } = {}): Promise<BlobInfo> {
       signal?.throwIfAborted()
       // Also where the store knows the condition: it would hear of it only after the bytes.
       const there = ifAbsent ? await objects.find(key) : undefined
       if (there) return infoOf(there)
-      const options = { sha256: hexOf(sha256), ifAbsent, signal }
+      const options = { sha256: hexOf(sha256), ifAbsent, chunksLast, signal }
       if (bytes === undefined) await putGathered(key, source, options)
-      else if (bytes <= smallBytes) await putGathered(key, exactly(source, bytes, signal), options)
+      else if (bytes <= smallBytes) await putGathered(key, exactly(source, { bytes, chunksLast }, signal), options)
       else await putKnown(key, source, bytes, options)
       return objects.get(key)
     },

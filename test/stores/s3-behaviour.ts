@@ -41,6 +41,24 @@ export function s3Behaviour(t: typeof tap, server: S3Server): void {
     t.same(await contents(), ['staging/known'])
   })
 
+  t.test('chunks that last are sent as they are', async (t) => {
+    const { store } = await open()
+    const content = randomBytes(3_000_001)
+    const key = packKey(sha256(content))
+    const lasting = (last: number) =>
+      (async function* () {
+        for (let at = 0; at < content.length; at += 70_000) yield content.subarray(at, at + 70_000)
+        if (last > 0) yield Buffer.alloc(last)
+      })()
+    const options = { bytes: 3_000_001, sha256: sha256(content), chunksLast: true }
+    for (const ifAbsent of [false, true]) {
+      await t.rejects(store.put(key, lasting(1), { ...options, ifAbsent }), { code: 'corrupt' }, 'one too many')
+      t.match(await store.put(key, lasting(0), { ...options, ifAbsent }), { key, bytes: 3_000_001 })
+      t.ok(await same(store, key, content))
+      await store.delete(key)
+    }
+  })
+
   t.test('bytes that are not the ones announced are refused, and nothing of them is there', async (t) => {
     const { store, contents } = await open()
     for (const size of [10, 3_000_000]) {

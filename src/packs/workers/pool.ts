@@ -155,7 +155,7 @@ class RunningJob {
   readonly #assist: AssistJob
   readonly #onEnd: () => void
   /** Aborts what others do for this job. */
-  readonly #helpers = new AbortController()
+  #helpers: AbortController | undefined
   readonly #queue: JobMessage[] = []
   #fetch: PackFetch | undefined
   #port: MessagePort | undefined
@@ -222,14 +222,16 @@ class RunningJob {
     if (this.#ended) return
     this.#ended = true
     this.#stop()
-    this.#helpers.abort()
+    this.#helpers?.abort()
     this.#signal?.removeEventListener('abort', this.#leave)
     this.#port?.close()
     this.#onEnd()
   }
 
   async #help(job: Extract<Job, { kind: 'resolve' }>): Promise<void> {
+    if (this.#ended) return
     let answer: ToWorker
+    this.#helpers ??= new AbortController()
     try {
       answer = { kind: 'assisted', part: (await this.#assist(job, this.#helpers.signal)).part }
     } catch (error) {
