@@ -42,6 +42,7 @@ export interface Config {
   readonly tableBytes: number
   readonly answerBytes: number
   readonly answerDiskBytes: number
+  readonly answerStoreBytes: number
   /** Threads for work that would hold up others. */
   readonly workers: number
   /** Of one push. */
@@ -111,6 +112,7 @@ export function loadConfig(env: Env): Config {
     tableBytes: read.bytes('CAIRN_TABLE_BYTES', MiB) ?? 256 * MiB,
     answerBytes: read.bytes('CAIRN_ANSWER_BYTES', MiB) ?? 64 * MiB,
     answerDiskBytes: read.bytes('CAIRN_ANSWER_DISK_BYTES', 0) ?? 2048 * MiB,
+    answerStoreBytes: read.bytes('CAIRN_ANSWER_STORE_BYTES', 0) ?? 16 * GiB,
     workers: read.integer('CAIRN_WORKERS', { from: 1, to: 256 }) ?? Math.max(2, availableParallelism()),
     maxPackBytes,
     retentionMs: (read.integer('CAIRN_RETENTION_DAYS', { from: 1, to: 3650 }) ?? 14) * 24 * 60 * 60_000,

@@ -40,9 +40,9 @@ const settings = [
   {
     name: 'DATABASE_DIRECT_URL',
     byDefault: '`DATABASE_URL`',
-    says: 'the server itself, when `DATABASE_URL` is a pooler: for migrations, session locks and jobs',
+    says: 'the server itself, when `DATABASE_URL` is a pooler: for migrations, session locks, jobs and LISTEN',
   },
-  { name: 'CAIRN_DATABASE_CONNECTIONS', byDefault: '20', says: 'connections to the database that requests share; three more are for all else' },
+  { name: 'CAIRN_DATABASE_CONNECTIONS', byDefault: '20', says: 'connections to the database that requests share; four more are for all else' },
   { name: 'CAIRN_CACHE_DIR', byDefault: '`<data>/cache`', says: 'packs fetched from a remote store (no effect with blobs on disk)' },
   { name: 'CAIRN_CACHE_BYTES', byDefault: '8GiB', says: 'room for them (no effect with blobs on disk)' },
   {
@@ -58,6 +58,11 @@ const settings = [
     name: 'CAIRN_ANSWER_DISK_BYTES',
     byDefault: '2GiB',
     says: 'disk, below the spool directory, for packs that answered clones and were made for them; 0: none is kept',
+  },
+  {
+    name: 'CAIRN_ANSWER_STORE_BYTES',
+    byDefault: '16GiB',
+    says: 'room in the S3 store for those of 8 MiB and more, so that other hubs need not make them; 0: none is kept (no effect with blobs on disk)',
   },
   { name: 'CAIRN_MAX_BINARY_BYTES', byDefault: '10MiB', says: 'larger binary files are only taken in git-lfs' },
   { name: 'CAIRN_RETENTION_DAYS', byDefault: '14', says: 'days for which what nothing points to any more is kept' },

@@ -45,6 +45,10 @@ export interface DirectConnection extends Queryable {
 export interface DirectOptions {
   /** A statement without an answer for that long is given up, as `unavailable`, and the connection with it. Undefined: it is waited for. */
   readonly answerMs?: number | undefined
+  /** Told what others say on channels that this connection has `LISTEN`ed to. */
+  readonly onNotification?: (payload: string) => void
+  /** Called once when the connection has ended, whoever ended it. */
+  readonly onEnd?: () => void
 }
 
 export interface PoolUsage {
@@ -64,7 +68,7 @@ export interface Database extends Queryable {
   transaction<T>(work: (tx: Transaction) => Promise<T>, options?: TransactionOptions): Promise<T>
   /** The pool as it is now. */
   usage(): PoolUsage
-  /** A connection outside the pool, for session locks. The caller closes it. */
+  /** A connection outside the pool, for session locks and to listen. The caller closes it. */
   direct(options?: DirectOptions): Promise<DirectConnection>
   close(): Promise<void>
 }
@@ -238,12 +242,14 @@ export function openDatabase(options: DatabaseOptions): Database {
 
     usage: () => ({ connections: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
 
-    async direct({ answerMs } = {}) {
+    async direct({ answerMs, onNotification, onEnd } = {}) {
       const client = new pg.Client({
         ...clientOptions(options.directConnection ?? options.connection),
         ...(answerMs === undefined ? {} : { query_timeout: answerMs }),
       })
       client.on('error', () => undefined) // the next statement reports it
+      if (onNotification) client.on('notification', ({ payload = '' }) => onNotification(payload))
+      if (onEnd) client.once('end', onEnd)
       await client.connect().catch((error: unknown) => {
         throw translateError(error, directSetting)
       })

@@ -1,4 +1,5 @@
 import type { Queryable, Transaction } from './pool.js'
+import { tellPurge } from './purges.js'
 import { named, sql } from './sql.js'
 
 export const repoTypes = ['model', 'dataset', 'space'] as const
@@ -63,7 +64,7 @@ export interface RepositoryStep {
   readonly addedBytes: number
   /** Something may no longer be relied on. */
   readonly epochChanged?: boolean
-  /** Something is gone for good: what was kept of it anywhere does not count any more. */
+  /** Something is gone for good: what was kept of it anywhere does not count any more. All hubs that listen are told. */
   readonly purged?: boolean
   readonly headRef?: Buffer | undefined
   /** Makes a repository visible that was inserted hidden. */
@@ -88,6 +89,7 @@ export async function stepRepository(tx: Transaction, repoId: number, step: Repo
     WHERE id = ${repoId}`,
     ),
   )
+  if (step.purged) await tellPurge(tx, repoId)
 }
 
 /**

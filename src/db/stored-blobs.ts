@@ -86,11 +86,19 @@ export async function lockDoomedBlob(tx: Transaction, key: string, doomedMs: num
 const isLinked = (key: Sql): Sql => sql`(
   EXISTS (SELECT FROM blob_link l WHERE l.key = ${key})
   OR EXISTS (SELECT FROM representation r WHERE r.key = ${key})
+  OR EXISTS (SELECT FROM shared_answer a WHERE a.key = ${key})
   OR EXISTS (SELECT FROM lfs_upload u WHERE u.key = ${key}))`
 
 export async function isBlobLinked(tx: Transaction, key: string): Promise<boolean> {
   const [row] = await tx.query<{ linked: boolean }>(sql`SELECT ${isLinked(sql`${key}::text`)} AS linked`)
   return row!.linked
+}
+
+/** Those of the keys that no row needs, whether or not there is a blob. */
+export async function findUnlinkedBlobs(db: Queryable, keys: readonly string[]): Promise<string[]> {
+  const rows = await db.query<{ key: string }>(sql`
+    SELECT u.key FROM unnest(${keys}::text[]) AS u (key) WHERE NOT ${isLinked(sql`u.key`)}`)
+  return rows.map(({ key }) => key)
 }
 
 /** Changes the state of a row this transaction has locked. Comes back with the claim that goes with it, see `claimDeleting`. */

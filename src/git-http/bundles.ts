@@ -38,7 +38,7 @@ export function bundleRoute(app: FastifyInstance, { repos, prefix, repoType }: G
     if (!/^[0-9a-f]{64}$/.test(claims.bundle)) throw new HubError('not-found', 'there is no such bundle')
     const chunks = await repos.openBundle(repo, claims.bundle, requestHub(request).clientGone)
     reply.type('application/x-git-bundle').header('cache-control', 'private, no-cache')
-    logStream(request, { repo, actor }, await sendStream(reply, chunks), startedAt, {}, 'bundle sent')
+    logStream(request, { repo, actor }, await sendStream(reply, chunks, { of: repo }), startedAt, {}, 'bundle sent')
     return reply
   })
 }

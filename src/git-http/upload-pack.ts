@@ -31,7 +31,7 @@ export function uploadPackRoute(app: FastifyInstance, { repos, clock, repoType, 
     })
     gitResult(reply, 'git-upload-pack')
     try {
-      logSent(request, await sendStream(reply, answer), startedAt, { version }, 'fetch served')
+      logSent(request, await sendStream(reply, answer, { of: repo }), startedAt, { version }, 'fetch served')
       return reply
     } catch (error) {
       // Bodies of statuses are never shown to git's user here; this line is.

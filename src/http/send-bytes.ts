@@ -2,12 +2,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { HubError } from '../errors.js'
 import { contentRange, contentRangeOfNone, parseRange, type ByteRange } from './byte-range.js'
 import { checkPreconditions, rangeApplies } from './preconditions.js'
+import type { StreamedRepo } from '../repos/repo-streams.js'
 import { sendStream, type Sent } from './send-stream.js'
 
 type Headers = Readonly<Record<string, string | number>>
 
 /** Bytes under a name that is theirs for ever. */
 export interface NamedBytes {
+  /** Whose content it is. */
+  readonly of: StreamedRepo
   /** With its quotes. */
   readonly etag: string
   readonly size: number
@@ -26,7 +29,7 @@ export interface NamedBytes {
 export async function sendNamedBytes(
   request: FastifyRequest,
   reply: FastifyReply,
-  { etag, size, identity = {}, headers, open }: NamedBytes,
+  { of, etag, size, identity = {}, headers, open }: NamedBytes,
 ): Promise<Sent | undefined> {
   const precondition = checkPreconditions(request.headers, etag)
   if (precondition === 'failed') throw new HubError('precondition-failed', 'the file is not the one that If-Match names')
@@ -55,7 +58,7 @@ export async function sendNamedBytes(
   if (size === 0 && asked.kind !== 'whole') reply.header('content-range', contentRangeOfNone(0))
   if (asked.kind === 'part') reply.code(206).header('content-range', contentRange(range, size))
   try {
-    return await sendStream(reply, exactly(bytes, range.to - range.from))
+    return await sendStream(reply, exactly(bytes, range.to - range.from), { of })
   } catch (error) {
     reply.code(200)
     for (const name of [...Object.keys(all), 'content-range']) reply.removeHeader(name)

@@ -1,8 +1,18 @@
+import { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 import { ProtocolError } from '../../protocol/errors.js'
+import type { RepoStreams, StreamedRepo } from '../repos/repo-streams.js'
 import { discardRest, hasUnreadBody } from './early-answer.js'
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    repoStreams: RepoStreams
+  }
+}
+
 export interface SendOptions {
+  /** Whose content it is: when something is purged from that repository the connection is reset. Undefined: nothing that can be purged. */
+  readonly of?: StreamedRepo | undefined
   /** A client that takes nothing for this long is given up. */
   readonly stallMs?: number
   /** How long the rest of a request may still come once its answer is out. */
@@ -32,14 +42,37 @@ const slotBytes = 256 * 1024
 export async function sendStream(
   reply: FastifyReply,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
-  { stallMs = defaultStallMs, unreadGraceMs = 5_000 }: SendOptions = {},
+  { of, stallMs = defaultStallMs, unreadGraceMs = 5_000 }: SendOptions = {},
+): Promise<Sent> {
+  const stream = of && reply.server.repoStreams.begin(of, () => reset(reply))
+  try {
+    return await sendAll(reply, chunks, { stallMs, unreadGraceMs }, (bytes) => stream?.passed(bytes))
+  } finally {
+    stream?.end()
+  }
+}
+
+/** What the system has taken, and the client has not, is not sent either. */
+function reset({ raw }: FastifyReply): void {
+  if (raw.socket instanceof Socket) raw.socket.resetAndDestroy()
+  raw.destroy()
+}
+
+async function sendAll(
+  reply: FastifyReply,
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  { stallMs, unreadGraceMs }: Required<Omit<SendOptions, 'of'>>,
+  onSent: (bytes: number) => void,
 ): Promise<Sent> {
   const iterator = Symbol.asyncIterator in chunks ? chunks[Symbol.asyncIterator]() : chunks[Symbol.iterator]()
   let next = await iterator.next()
   reply.hijack()
   const outlet = openOutlet(reply, stallMs, unreadGraceMs)
   try {
-    for (; !next.done && !outlet.left; next = await iterator.next()) await outlet.write(next.value)
+    for (; !next.done && !outlet.left; next = await iterator.next()) {
+      await outlet.write(next.value)
+      onSent(next.value.length)
+    }
     if (!outlet.left) await outlet.end()
     return { outcome: reply.raw.writableFinished ? 'sent' : 'left', bytes: outlet.bytes }
   } catch (error) {

@@ -78,6 +78,7 @@ export async function sendFile(
     )
   }
   const sent = await sendNamedBytes(request, reply, {
+    of: repo,
     etag,
     size: content.size,
     identity: identityHeaders(repo, found),

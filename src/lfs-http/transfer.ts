@@ -30,6 +30,7 @@ export function transferRoutes(app: FastifyInstance, routes: LfsRoutes): void {
       const size = (await largeFiles.find(repo.id, [claims.oid])).get(claims.oid)
       if (size === undefined) throw new HubError('not-found', 'this repository has no such object')
       const sent = await sendNamedBytes(request, reply, {
+        of: repo,
         etag: `"${claims.oid}"`,
         size,
         headers: { 'content-type': 'application/octet-stream', 'content-disposition': 'attachment', 'cache-control': 'private, no-cache' },

@@ -37,6 +37,11 @@ export class AnswerMemory {
     for (const [key, answer] of this.#answers) if (key.startsWith(prefix)) this.#drop(key, answer)
   }
 
+  /** What stands in front of the keys, perhaps several times. */
+  *scopes(): Generator<string> {
+    for (const key of this.#answers.keys()) yield key.slice(0, key.indexOf('\n'))
+  }
+
   /** The answers of one repository in one state; `scope` goes in front of every key. */
   within(scope: string): AnswerCache {
     return {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidBytes } from '../../protocol/oid.js'
@@ -8,17 +9,19 @@ import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
 import { findBlobless, findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
+import type { AnswerInTheMaking } from './kept-answer.js'
+import type { SharedAnswerName, SharedAnswers } from './shared-answers.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
 import { Turns, type TurnKeys } from './turns.js'
 import { workLimits, type WorkLimits } from './work-limits.js'
 
-/** Where a pack came from: it was kept, it is stored as it stands, it was made by a walk. */
-export const answerSources = ['kept', 'stored', 'walk'] as const
+/** Where a pack came from: it was kept here, it is stored as it stands, another hub had made it, it was made by a walk. */
+export const answerSources = ['kept', 'stored', 'shared', 'walk'] as const
 export type AnswerSource = (typeof answerSources)[number]
 
-/** `left`: the client, before all of it was out. Of a kept pack, which goes out at once, only `sent` is known. */
+/** `left`: the client, before all of it was out. Of a pack kept in memory, which goes out at once, only `sent` is known. */
 export const answerOutcomes = ['sent', 'left', 'failed'] as const
 export type AnswerOutcome = (typeof answerOutcomes)[number]
 
@@ -45,6 +48,8 @@ export interface Answers {
   readonly onKept: () => void
   /** Lets go of what is kept of a repository. */
   forget(repoId: number): void
+  /** Repositories of which answers are kept, each with the purge epoch they belong to, perhaps several times. */
+  known(): Iterable<readonly [repoId: number, purgeEpoch: number]>
   usage(): AnswersUsage
 }
 
@@ -56,6 +61,8 @@ export interface AnswersOptions {
   readonly limits?: Partial<WorkLimits>
   /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
   readonly files?: AnswerFiles | undefined
+  /** Beside `files`: where those to clones are kept for other hubs. */
+  readonly shared?: Pick<SharedAnswers, 'find' | 'keep'> | undefined
   /** Told of every pack that was an answer, once it is out or given up. */
   readonly onAnswered?: OnAnswered
 }
@@ -66,6 +73,7 @@ export function createAnswers({
   jobs = { answer: answerPack, reaches, deepen },
   limits = {},
   files,
+  shared,
   onAnswered = () => undefined,
 }: AnswersOptions): Answers {
   const { buildsAtOnce, maxBuildMs } = { ...workLimits, ...limits }
@@ -81,11 +89,11 @@ export function createAnswers({
       const keys = keysOf(view, caller)
       const make = (inner: WorkOptions) =>
         makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
-      const made =
-        files && isClone(view, request)
-          ? files.answer(`${view.repoId}`, keyOf(view, request), (inner) => ({ chunks: make(inner), release: view.retain() }), options)
-          : make(options)
-      return watched(view, made, (outcome) => onAnswered('walk', outcome))
+      if (!files || !isClone(view, request)) return watched(view, make(options), (outcome) => onAnswered('walk', outcome))
+      let source: AnswerSource = 'kept'
+      const key = keyOf(view, request)
+      const made = files.answer(scopeOf(view), key, (inner) => begin(view, shared, key, inner, make, (from) => (source = from)), options)
+      return watched(view, made, (outcome) => onAnswered(source, outcome))
     },
     reaches: jobs.reaches,
     deepenFor: (caller) => (view, request, options) => {
@@ -93,14 +101,46 @@ export function createAnswers({
       return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
     },
     // Tags that go along depend on the refs; all else follows from the wants.
-    cacheFor: ({ repoId, versions }) => memory.within(`${repoId} ${versions.purgeEpoch} ${versions.refsVer}`),
+    cacheFor: (view) => memory.within(`${scopeOf(view)} ${view.versions.refsVer}`),
     onKept: () => onAnswered('kept', 'sent'),
     forget(repoId) {
-      files?.forget(`${repoId}`)
+      files?.forget(`${repoId} `)
       memory.forget(`${repoId} `)
+    },
+    *known() {
+      for (const kept of [memory, files]) for (const scope of kept?.scopes() ?? []) yield repoOfScope(scope)
     },
     usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
+}
+
+/** An answer that is made, unless another hub has made it. `onSource` is told which, before its first byte. */
+function begin(
+  view: Snapshot,
+  shared: AnswersOptions['shared'],
+  key: string,
+  options: WorkOptions,
+  make: (options: WorkOptions) => AsyncIterable<Uint8Array>,
+  onSource: (source: AnswerSource) => void,
+): AnswerInTheMaking {
+  const { repoId, versions } = view
+  const name: SharedAnswerName = { repoId, purgeEpoch: versions.purgeEpoch, request: createHash('sha256').update(key).digest() }
+  let isMade = true
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    const found = await shared?.find(name, options.slices.signal)
+    isMade = found === undefined
+    onSource(isMade ? 'walk' : 'shared')
+    yield* found ?? make(options)
+  }
+  return { chunks: chunks(), release: view.retain(), keep: async (answer) => (isMade ? shared?.keep(name, answer) : undefined) }
+}
+
+/** What is kept of a repository begins so. */
+const scopeOf = ({ repoId, versions }: Snapshot): string => `${repoId} ${versions.purgeEpoch}`
+
+function repoOfScope(scope: string): readonly [repoId: number, purgeEpoch: number] {
+  const [repoId, purgeEpoch] = scope.split(' ')
+  return [Number(repoId), Number(purgeEpoch)]
 }
 
 /**
@@ -183,10 +223,10 @@ async function cutInTurn<T>(
   }
 }
 
-/** Says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
+/** With the scope it says everything that shapes an answer: tags that go along depend on the refs, all else follows from the request. */
 function keyOf({ versions }: Snapshot, request: PackRequest): string {
   const { wants, includeTag, ...rest } = request
-  return JSON.stringify([versions.purgeEpoch, includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
+  return JSON.stringify([includeTag ? versions.refsVer : 0, [...new Set(wants)].toSorted(), rest])
 }
 
 /** From packs as they stand; undefined: it takes a walk. */

@@ -47,6 +47,10 @@ export class CachedPack implements PackName {
   holders = 0
   /** Its file is being removed. */
   leaving = false
+  /** When that has ended, well or not. */
+  removed = Promise.resolve()
+  /** It goes when nobody holds it. */
+  unneeded = false
   readonly #options: CachedPackOptions
   #present: boolean
   /** Of the file that was hashed; undefined: it is still to be hashed. */

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { link, mkdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HubError } from '../errors.js'
-import type { BlobInfo, BlobStore, FilePut } from '../storage/blob-store.js'
+import type { BlobInfo, BlobKey, BlobStore, FilePut } from '../storage/blob-store.js'
 import { listFiles } from '../storage/list-files.js'
 import { packKey } from '../storage/keys.js'
 import { CachedPack, checked } from './cached-pack.js'
@@ -23,6 +23,7 @@ export interface PackCacheOptions {
 const fetchesAtOnce = 4
 /** What others have left behind is removed in this time, as a rule. */
 const evictionMs = 1_000
+const keysAtOnce = 5_000
 
 /**
  * Packs of a store without files, kept as files while there is room: `packs/aa/<sha256>.pack` below the folder, as in the store, and `tmp/`.
@@ -96,6 +97,23 @@ export class PackCache implements LocalPacks, PackLeasing {
       yield* checked(pack, await this.#options.store.open(packKey(pack.sha256), signal ? { signal } : {}))
     } catch (error) {
       throw signal?.aborted ? clientLeft() : error
+    }
+  }
+
+  /**
+   * Lets go of packs that nothing needs any more, which `findUnneeded` picks from their keys. One that is being read goes when its last reader has
+   * left. @throws what `findUnneeded` throws
+   */
+  async forgetUnneeded(findUnneeded: (keys: readonly BlobKey[]) => Promise<readonly string[]>): Promise<void> {
+    const keys = [...this.#entries.values()].map(({ sha256 }) => packKey(sha256))
+    for (let at = 0; at < keys.length; at += keysAtOnce) {
+      const unneeded = new Set(await findUnneeded(keys.slice(at, at + keysAtOnce)))
+      const entries = [...this.#entries.values()].filter(({ sha256 }) => unneeded.has(packKey(sha256)))
+      for (const entry of entries) {
+        entry.unneeded = true
+        this.#settle(entry)
+      }
+      await Promise.all(entries.map(({ removed }) => removed))
     }
   }
 
@@ -251,7 +269,7 @@ export class PackCache implements LocalPacks, PackLeasing {
   /** Its bytes count until they are gone. */
   #evict(entry: CachedPack): void {
     entry.leaving = true
-    entry.remove().then(
+    entry.removed = entry.remove().then(
       () => this.#drop(entry),
       () => {
         // It cannot be removed: others are tried first next time.
@@ -271,8 +289,9 @@ export class PackCache implements LocalPacks, PackLeasing {
   /** Forgets a pack that did not come, and looks who can enter. */
   #settle(entry: CachedPack): void {
     if (entry.holders > 0 || entry.busy || entry.leaving) return
-    if (entry.present) this.#queue.admit()
-    else this.#drop(entry)
+    if (!entry.present) this.#drop(entry)
+    else if (entry.unneeded) this.#evict(entry)
+    else this.#queue.admit()
   }
 
   #drop(entry: CachedPack): void {

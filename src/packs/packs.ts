@@ -43,6 +43,10 @@ export interface Packs {
   openUncached(repoId: number, options: UncachedOptions): Promise<UncachedSnapshot>
   /** As `reindexPack`. */
   reindex(pack: PackName, chunks: AsyncIterable<Uint8Array>, options: ReindexOptions): Promise<Sidecars>
+  /** As `Snapshots.forgetBefore`. */
+  forgetBefore(repoId: number, purgeEpoch: number): Promise<void>
+  /** As `Snapshots.known`. */
+  known(): Iterable<readonly [repoId: number, purgeEpoch: number]>
   usage(): PacksUsage
   /** Lets go of what is kept open. */
   close(): void
@@ -109,6 +113,12 @@ export function createPacks(options: PacksOptions): Packs {
     openUncached: (repoId, uncached) =>
       openUncached({ ...reading, openPack: (row) => openStoredPack(row, store, localPacks, files) }, repoId, uncached),
     reindex: (pack, chunks, reindex) => reindexPack(staging, pack, chunks, reindex),
+    async forgetBefore(repoId, purgeEpoch) {
+      // Whose they are nobody knows any more.
+      recent.forget()
+      await snapshots.forgetBefore(repoId, purgeEpoch)
+    },
+    known: () => snapshots.known(),
     usage: () => ({
       ingestBytes: staging.budget.usedBytes,
       tableBytes: snapshots.bytes + (options.bitmaps?.bytes ?? 0),

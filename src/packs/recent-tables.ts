@@ -23,6 +23,11 @@ export class RecentTables {
     }
   }
 
+  forget(): void {
+    this.#tables.clear()
+    this.#bytes = 0
+  }
+
   find(sha256: Uint8Array): Uint8Array | undefined {
     return this.#tables.get(keyOf(sha256))
   }

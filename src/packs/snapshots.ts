@@ -99,6 +99,25 @@ export class Snapshots {
     }
   }
 
+  /**
+   * Something was purged from a repository: nothing more is read through snapshots from before that epoch, and what is kept from before is dropped.
+   * @throws as `open`; then the next snapshot looks again
+   */
+  async forgetBefore(repoId: number, purgeEpoch: number): Promise<void> {
+    const entry = this.#entries.get(repoId)
+    if (!entry) return
+    if (entry.loaded && entry.loaded.versions.purgeEpoch < purgeEpoch) entry.loaded.era.over = true
+    if (entry.pins > 0 || entry.running || entry.next) return this.#refresh(entry)
+    if (!entry.loaded?.era.over) return
+    this.#entries.delete(repoId)
+    this.#replace(entry, undefined)
+  }
+
+  /** Repositories that something is kept of, and the epoch it belongs to. */
+  *known(): Generator<readonly [repoId: number, purgeEpoch: number]> {
+    for (const { repoId, loaded } of this.#entries.values()) if (loaded) yield [repoId, loaded.versions.purgeEpoch]
+  }
+
   /** Lets go of everything; snapshots that are open stay whole. */
   close(): void {
     for (const entry of this.#entries.values()) entry.loaded?.list.retire()
@@ -224,7 +243,9 @@ export class Snapshots {
     const row = await findSnapshotRow(tx, repoId)
     if (!row) throw new HubError('repo-not-found', 'Repository not found')
     // A database that was put back to an earlier state knows nothing of what came after.
-    const known = loaded && row.refsVer >= loaded.versions.refsVer && row.packsVer >= loaded.versions.packsVer ? loaded : undefined
+    const isNewer = loaded && row.refsVer >= loaded.versions.refsVer && row.packsVer >= loaded.versions.packsVer
+    // After a purge nothing of what was there before may be kept.
+    const known = isNewer && row.purgeEpoch === loaded.versions.purgeEpoch ? loaded : undefined
     const list = known?.list ?? fresh
     const sameRefs = known?.versions.refsVer === row.refsVer && row.headRef.toString('latin1') === known.refs.head
     const [refs, rows] = await Promise.all([
@@ -272,6 +293,7 @@ function covers(loaded: Loaded | undefined, versions: SnapshotVersions): boolean
   const known = loaded?.versions
   return (
     known !== undefined &&
+    !loaded!.era.over &&
     known.refsVer >= versions.refsVer &&
     known.packsVer >= versions.packsVer &&
     known.gcEpoch >= versions.gcEpoch &&

@@ -20,6 +20,7 @@ import { createRequestId } from '../http/request-id.js'
 import { lfsHttp, type LfsHttpOptions } from '../lfs-http/plugin.js'
 import type { LargeFiles } from '../large-files/large-files.js'
 import type { PurgeRepo } from '../repos/purge-repo.js'
+import { RepoStreams } from '../repos/repo-streams.js'
 import type { Repos } from '../repos/repos.js'
 import type { Uploads } from '../repos/uploads.js'
 import { web } from '../web/plugin.js'
@@ -36,6 +37,8 @@ export interface AppServices {
   readonly versions: Versions
   readonly findNamespace: (name: string) => Promise<Namespace | undefined>
   readonly repos: Repos
+  /** What is being sent of repositories. Undefined: nothing is ever purged. */
+  readonly repoStreams?: RepoStreams | undefined
   readonly accounts: Accounts
   /** Undefined: this hub keeps none. */
   readonly largeFiles?: Pick<LargeFiles, 'find' | 'open' | 'direct'> | undefined
@@ -102,6 +105,7 @@ export function buildApp(services: AppServices, options: AppOptions): FastifyIns
     },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
   })
+  app.decorate('repoStreams', services.repoStreams ?? new RepoStreams())
   registerAnswerHeaders(app)
   registerAccessLog(app)
   if (metrics) registerRequestMetrics(app, metrics.requests)

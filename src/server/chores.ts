@@ -3,7 +3,9 @@ import { createCollector, type Collection, type Collector } from '../kept/collec
 import { createLargeFilesCollector, type CollectOptions, type LargeFilesCollection } from '../large-files/collect-large-files.js'
 import type { LargeFilesService } from '../large-files/create-large-files.js'
 import type { FindPointers } from '../packs/find-pointers.js'
+import type { Database } from '../db/pool.js'
 import type { Packs } from '../packs/packs.js'
+import type { SharedAnswers } from '../packs/shared-answers.js'
 import type { Slices } from '../../protocol/ports.js'
 import { maxUpdateMs } from '../repos/apply-update.js'
 import { createLivePointers } from '../repos/live-pointers.js'
@@ -12,10 +14,11 @@ import type { Log } from './ground.js'
 import { collectAllPacks, foldPacks, type PackChoresDependencies, type PacksReport, type RepoFailure } from './pack-chores.js'
 
 export interface ChoresDependencies extends PackChoresDependencies {
-  readonly store: BlobStore
+  readonly blobs: Collector
   readonly packs: Packs
   readonly largeFiles: Pick<LargeFilesService, 'releaseExpired'>
   readonly findPointers: FindPointers
+  readonly sharedAnswers: Pick<SharedAnswers, 'trim'>
   readonly slices: (signal: AbortSignal) => Slices
   readonly log: Log
 }
@@ -33,7 +36,7 @@ export interface CollectionReport {
   readonly blobs: Collection
 }
 
-export type ChoreName = 'release-uploads' | 'finish-deleting' | 'fold-packs' | 'collect'
+export type ChoreName = 'release-uploads' | 'finish-deleting' | 'fold-packs' | 'trim-answers' | 'collect'
 
 /** What a hub does by itself. */
 export interface Chores {
@@ -41,10 +44,6 @@ export interface Chores {
   /** How often, milliseconds. */
   readonly schedule: Readonly<Record<ChoreName, number>>
   collect(options: ChoreOptions): Promise<CollectionReport>
-  /** Deletes a blob that nothing needs, at once. */
-  readonly purgeBlob: Collector['purge']
-  /** Deletes bytes that no row knows. */
-  readonly removeOrphan: Collector['removeOrphan']
 }
 
 const minute = 60_000
@@ -52,9 +51,12 @@ const hour = 60 * minute
 /** A store that does not answer is given up after far less. */
 const storeTimeoutMs = 10 * minute
 
+/** What deletes stored bytes, with the grace that pushes need. */
+export const createBlobCollector = (stores: { readonly db: Database; readonly store: BlobStore }): Collector =>
+  createCollector({ ...stores, unusedGraceMs: 2 * maxUpdateMs, doomedGraceMs: 24 * hour, storeTimeoutMs })
+
 export function createChores(deps: ChoresDependencies): Chores {
-  const { db, store, largeFiles, retentionMs, log } = deps
-  const blobs = createCollector({ db, store, unusedGraceMs: 2 * maxUpdateMs, doomedGraceMs: 24 * hour, storeTimeoutMs })
+  const { db, blobs, largeFiles, sharedAnswers, retentionMs, log } = deps
   const objects = createLargeFilesCollector({
     db,
     livePointers: createLivePointers(deps),
@@ -69,8 +71,6 @@ export function createChores(deps: ChoresDependencies): Chores {
   })
   return {
     collect,
-    purgeBlob: (key) => blobs.purge(key),
-    removeOrphan: (orphan) => blobs.removeOrphan(orphan),
     tasks: {
       'release-uploads': async () => {
         const released = await largeFiles.releaseExpired()
@@ -84,9 +84,19 @@ export function createChores(deps: ChoresDependencies): Chores {
         const { folded, removed, failed } = await foldPacks(deps, signal)
         if (folded.length + removed + failed.length > 0) log({ folded, removed, failed: failed.map(failureOf) }, 'packs folded')
       },
+      'trim-answers': async () => {
+        const removed = await sharedAnswers.trim()
+        if (removed > 0) log({ removed }, 'answers removed from the store')
+      },
       collect: async (signal) => log(reportFigures(await collect({ signal })), 'unused bytes collected'),
     },
-    schedule: { 'release-uploads': 10 * minute, 'finish-deleting': minute, 'fold-packs': 5 * minute, collect: 24 * hour },
+    schedule: {
+      'release-uploads': 10 * minute,
+      'finish-deleting': minute,
+      'fold-packs': 5 * minute,
+      'trim-answers': 10 * minute,
+      collect: 24 * hour,
+    },
   }
 }
 

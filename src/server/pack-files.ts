@@ -12,7 +12,7 @@ export interface HubPackFiles {
   /** Of one push: what could not be read here is not taken. */
   readonly maxPackBytes: number
   /** Undefined: there is none. */
-  readonly cache: { readonly usedBytes: number } | undefined
+  readonly cache: PackCache | undefined
   close(): void
 }
 

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { join } from 'node:path'
 import { createTokenFor, createUser, ensureAdmin } from '../auth/accounts.js'
 import { createFormTokens } from '../auth/csrf.js'
 import { createKeyRing, type KeyRing } from '../auth/keys.js'
@@ -18,8 +17,6 @@ import { createLocks } from '../large-files/locks.js'
 import type { BundleClaims } from '../git-http/bundles.js'
 import type { LinkClaims } from '../lfs-http/links.js'
 import { openGate } from '../move/gate.js'
-import { AnswerFiles } from '../packs/answer-files.js'
-import { createAnswers } from '../packs/answers.js'
 import { KeptBitmaps } from '../packs/bitmaps/kept-bitmaps.js'
 import { createAddSideFiles } from '../packs/collect/add-side-files.js'
 import { createCollectPacks } from '../packs/collect/collect.js'
@@ -36,7 +33,7 @@ import { createPurgeRepo } from '../repos/purge-repo.js'
 import { createRepos } from '../repos/repos.js'
 import { createUploads } from '../repos/uploads.js'
 import type { AppServices } from './app.js'
-import { createChores, reportFigures } from './chores.js'
+import { createBlobCollector, createChores, reportFigures } from './chores.js'
 import { createClosers } from './closers.js'
 import { openGround, type Log } from './ground.js'
 import { createFsck } from './fsck.js'
@@ -46,7 +43,9 @@ import { addUsage } from './metrics/usage-metrics.js'
 import { createWorkMetrics } from './metrics/work-metrics.js'
 import { ensureSecrets, type Secrets } from './secrets.js'
 import { claimStore } from './store-claim.js'
+import { openAnswers } from './open-answers.js'
 import { openPackFiles } from './pack-files.js'
+import { openPurges } from './purges.js'
 import { openStore } from './stores.js'
 
 export interface Services extends AppServices {
@@ -83,7 +82,8 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     await ensureAdmin(db, secrets.adminToken)
 
     // With an embedded database nobody else writes to it.
-    const versions = config.database === undefined ? createHotVersions(createVersions(db)) : createVersions(db)
+    const isAlone = config.database === undefined
+    const versions = isAlone ? createHotVersions(createVersions(db)) : createVersions(db)
     const hubStore = await openStore(config)
     push(() => hubStore.close())
     const { store } = hubStore
@@ -142,11 +142,12 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       }),
     )
     const slices = (signal: AbortSignal) => createSlices({ sliceMs, signal })
-    const files =
-      config.answerDiskBytes > 0
-        ? new AnswerFiles({ directory: join(spool.directory, 'answers'), maxBytes: config.answerDiskBytes, slices })
-        : undefined
-    const answers = createAnswers({ answerBytes: config.answerBytes, files, jobs, onAnswered: work.onAnswered })
+    const blobs = createBlobCollector({ db, store })
+    const kept = openAnswers({ config, isShared: hubStore.shared, db, store, keeper, blobs, spool, jobs, slices, work, log })
+    const { answers, sharedAnswers } = kept
+    const { cache: packCache } = packFiles
+    const purges = openPurges({ db, isAlone, packs, answers, packCache, log })
+    push(() => purges.close())
     const repos = work.watchRepos(
       createRepos({
         db,
@@ -184,8 +185,9 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
     })
     const chores = createChores({
       db,
-      store,
+      blobs,
       packs,
+      sharedAnswers,
       largeFiles,
       findPointers: jobs.findPointers,
       fold,
@@ -207,15 +209,17 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       db,
       spool,
       packs,
-      packCache: packFiles.cache,
+      packCache,
       answers,
       workers,
+      purges,
     })
 
     return {
       secrets,
       versions,
       repos,
+      repoStreams: purges.repoStreams,
       keys,
       startJobs: () => queue.start(),
       hubId: secrets.hubId,
@@ -231,12 +235,14 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
         collectPacks,
         slices,
         visibilityClass,
-        blobs: chores,
+        blobs,
         log,
       }),
       purgeRepo: createPurgeRepo({
         db,
-        purgePacks: createPurgePacks({ packs, collectPacks, answers, blobs: { purge: chores.purgeBlob } }),
+        versions,
+        forgetPurged: purges.forgetPurged,
+        purgePacks: createPurgePacks({ packs, collectPacks, forgetPurged: purges.forgetPurged, blobs }),
         pointersInUse: createLivePointers({ db, packs, findPointers: jobs.findPointers, slices, retentionMs: 0 }),
       }),
       bundleLinks: createSignedLinks<BundleClaims>(keys, 'bundle-link'),
@@ -275,7 +281,7 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       metrics,
       close: async () => {
         await queue.close()
-        files?.forget()
+        await kept.close()
         packs.close()
         await workers.close()
         await close()

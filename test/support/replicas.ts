@@ -43,6 +43,8 @@ export interface Replicas {
 export interface ReplicasOptions {
   readonly count: number
   readonly env?: Readonly<Record<string, string>>
+  /** More of it, once the database is there. */
+  readonly databaseEnv?: (postgres: PostgresServer) => Promise<Readonly<Record<string, string>>>
   /** What stands before the store on the way of clients; comes back with its address. */
   readonly storeFront?: (endpoint: string) => Promise<string>
 }
@@ -56,12 +58,13 @@ export async function replicasMissing(): Promise<string | false> {
 }
 
 /** Hubs in processes of their own over one PostgreSQL and one bucket of a MinIO, behind nginx, which asks one after the other. */
-export async function startReplicas(t: Teardown, { count, env = {}, storeFront }: ReplicasOptions): Promise<Replicas> {
+export async function startReplicas(t: Teardown, { count, env = {}, databaseEnv, storeFront }: ReplicasOptions): Promise<Replicas> {
   const [minio, nginxFound] = [await findMinio(), await findNginx()]
   if (!minio.found.tool || !nginxFound.tool) throw new Error('MinIO and nginx are needed')
   const [postgres, s3] = await Promise.all([startPostgres(t, { settings: { max_connections: '200' } }), minio.found.tool.start(t)])
   const bucket = await s3.makeBucket()
   const account = s3.account(bucket)
+  const ofDatabase = await databaseEnv?.(postgres)
   const publicEndpoint = await storeFront?.(account.endpoint)
   const home = await mkdtemp(join(tmpdir(), 'cairn-replicas-'))
   const [frontPort, ...ports] = await freePorts(count + 1)
@@ -83,6 +86,7 @@ export async function startReplicas(t: Teardown, { count, env = {}, storeFront }
         CAIRN_S3_ACCESS_KEY: account.accessKey,
         CAIRN_S3_SECRET_KEY: account.secretKey,
         ...env,
+        ...ofDatabase,
       }),
     )
   }

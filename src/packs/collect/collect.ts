@@ -4,6 +4,7 @@ import { oidBytes, oidFromBytes } from '../../../protocol/oid.js'
 import { packOf, rankOf, type Slices, type WorkOptions } from '../../../protocol/ports.js'
 import { listOldGarbage, markCollected, readRefsAt, retireGarbage, stripRetiredPacks, type PackPart } from '../../db/packs.js'
 import type { RefRow } from '../../db/refs.js'
+import { deleteSharedAnswersOf } from '../../db/shared-answers.js'
 import { HubError } from '../../errors.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
@@ -236,7 +237,7 @@ class Collecting {
           purged: purge,
           also: async (tx) => {
             await retireGarbage(tx, this.#repoId, expired, expected.packsVer + 1)
-            if (purge) this.#freed.push(...(await stripRetiredPacks(tx, this.#repoId)))
+            if (purge) this.#freed.push(...(await stripRetiredPacks(tx, this.#repoId)), ...(await deleteSharedAnswersOf(tx, this.#repoId)))
             await markCollected(tx, this.#repoId, this.#refsVer)
           },
         })

@@ -7,7 +7,8 @@ import type { CollectPacks } from './collect.js'
 export interface PurgeDependencies {
   readonly packs: Pick<Packs, 'openSnapshot'>
   readonly collectPacks: CollectPacks
-  readonly answers: { forget(repoId: number): void }
+  /** Has this hub let go of what is from before the epoch. */
+  readonly forgetPurged: (repoId: number, purgeEpoch: number) => Promise<void>
   readonly blobs: Pick<Collector, 'purge'>
 }
 
@@ -23,22 +24,23 @@ export interface Purged {
 }
 
 /**
- * Has everything go for good, and now, that no ref of a repository leads to: garbage, what is out of use, and what was kept of it in memory. Streams
- * of this hub that began before are broken off. `mustGo`: objects that a ref must not lead to any more.
+ * Has everything go for good, and now, that no ref of a repository leads to: garbage, what is out of use, and what was kept of it in memory and
+ * on disk. Streams that began before are cut. `mustGo`: objects that a ref must not lead to any more.
  * @throws HubError `conflict` when one does; `busy` when there were pushes all the time; what `CollectPacks` throws
  */
 export type PurgePacks = (repoId: number, options: { readonly mustGo: readonly Oid[]; readonly signal: AbortSignal }) => Promise<Purged>
 
 const maxTries = 5
 
-export function createPurgePacks({ packs, collectPacks, answers, blobs }: PurgeDependencies): PurgePacks {
+export function createPurgePacks({ packs, collectPacks, forgetPurged, blobs }: PurgeDependencies): PurgePacks {
   return async (repoId, { mustGo, signal }) => {
     for (let tries = 0; tries < maxTries; tries++) {
       const { outcome, garbage, expired, freed } = await collectPacks(repoId, { purge: true, mustGo, signal })
       if (outcome === 'moved-on') continue
-      // Whoever reads here by what was known before hears of it now.
-      ;(await packs.openSnapshot(repoId)).release()
-      answers.forget(repoId)
+      // Whoever reads here by what was known before hears of it now; other hubs were told by the transaction.
+      const view = await packs.openSnapshot(repoId)
+      view.release()
+      await forgetPurged(repoId, view.versions.purgeEpoch)
       const left: string[] = []
       for (const key of freed) if (!(await blobs.purge(key).catch(() => false))) left.push(key)
       return { objects: garbage, garbagePacks: expired, blobs: freed.length - left.length, left }

@@ -16,10 +16,14 @@ export interface Used {
   readonly packCache: { readonly usedBytes: number } | undefined
   readonly answers: Pick<Answers, 'usage'>
   readonly workers: Pick<PackWorkers, 'load'>
+  readonly purges: { readonly isListening: () => boolean }
 }
 
 /** How much of what is limited is in use, read when it is asked for. */
-export function addUsage({ gauge, gauges }: Instruments, { config, maxConnections, db, spool, packs, packCache, answers, workers }: Used): void {
+export function addUsage(
+  { gauge, gauges }: Instruments,
+  { config, maxConnections, db, spool, packs, packCache, answers, workers, purges }: Used,
+): void {
   const room = (name: string, what: string, limitBytes: number, read: () => number): void => {
     gauge(`${name}_used_bytes`, `${what}: in use`, read)
     gauge(`${name}_limit_bytes`, `${what}: how much there may be`, () => limitBytes)
@@ -42,5 +46,6 @@ export function addUsage({ gauge, gauges }: Instruments, { config, maxConnection
   gauge('database_connections', 'Open connections to the database', () => db.usage().connections)
   gauge('database_connections_idle', 'Those of them that nobody uses', () => db.usage().idle)
   gauge('database_connections_limit', 'How many there may be', () => maxConnections)
+  gauge('purges_heard', 'Whether this hub hears at once of what other hubs purge', () => (purges.isListening() ? 1 : 0))
   gauge('database_waiting', 'Work that waits for a connection to the database', () => db.usage().waiting)
 }

@@ -2,6 +2,7 @@ import { answerTo } from '../../http/error-map.js'
 import type { Task } from '../../jobs/runner.js'
 import { answerOutcomes, answerSources, type OnAnswered } from '../../packs/answers.js'
 import type { Packs } from '../../packs/packs.js'
+import { sharedAnswerEvents, type SharedAnswerEvent } from '../../packs/shared-answers.js'
 import type { Repos } from '../../repos/repos.js'
 import type { ReceivePort } from '../../../protocol/ports.js'
 import type { CommandResult } from '../../../protocol/types.js'
@@ -16,6 +17,7 @@ const jobOutcomes = ['done', 'failed', 'stopped'] as const
 /** Counts what is done with git, and jobs. Each `watch…` gives back the same part, counted. */
 export interface WorkMetrics {
   readonly onAnswered: OnAnswered
+  readonly onSharedAnswer: (event: SharedAnswerEvent) => void
   watchPacks(packs: Packs): Packs
   watchRepos(repos: Repos): Repos
   watchTasks<Name extends string>(tasks: Readonly<Record<Name, Task>>): Readonly<Record<Name, Task>>
@@ -26,11 +28,13 @@ export function createWorkMetrics({ counter, gauges }: Instruments): WorkMetrics
     answer: answerSources,
     outcome: answerOutcomes,
   })
+  const countShared = counter('git_shared_answers_total', 'Answers to clones in the store, by what became of them', { event: sharedAnswerEvents })
   const countPush = counter('git_pushes_total', 'Pushes, by what became of their refs', { outcome: pushOutcomes })
   const countObjects = counter('git_ingested_objects_total', 'Objects of packs that were received and found good', {})
   const countBytes = counter('git_ingested_bytes_total', 'Bytes of packs that were received and found good', {})
   return {
     onAnswered: (answer, outcome) => countFetch({ answer, outcome }),
+    onSharedAnswer: (event) => countShared({ event }),
 
     watchPacks: (packs) => ({
       ...packs,

@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { ProtocolError } from '../../../protocol/errors.js'
 import type { WorkOptions } from '../../../protocol/ports.js'
-import { AnswerFiles, type AnswerFilesOptions, type MakeAnswer } from '../../../src/packs/answer-files.js'
+import { AnswerFiles, type AnswerFilesOptions } from '../../../src/packs/answer-files.js'
+import type { MakeAnswer } from '../../../src/packs/kept-answer.js'
 import { becomes } from '../../support/becomes.js'
 import { slices } from '../../support/domain.js'
 
@@ -182,4 +183,50 @@ t.test('the one used longest ago makes room, and who reads it reads on', async (
   t.equal(a.state.made, 1)
   await whole(files.answer('1', 'b', b.make, options()))
   t.equal(b.state.made, 2)
+})
+
+t.test('a whole answer is offered to be kept elsewhere, and can be read until that is done', async (t) => {
+  const files = filesOf(t)
+  const { make, all, state } = maker(3)
+  all()
+  const offered: Buffer[] = []
+  const end = Promise.withResolvers<void>()
+  const keeping: MakeAnswer = (options) => ({
+    ...make(options),
+    async keep(answer) {
+      t.equal(answer.bytes, 3_000)
+      offered.push(await whole(answer.read()))
+      await end.promise
+      offered.push(await whole(answer.read()))
+    },
+  })
+  t.ok((await whole(files.answer('1', 'a', keeping, options()))).equals(expected(3)))
+  t.ok((await whole(files.answer('1', 'a', keeping, options()))).equals(expected(3)))
+  await becomes(() => offered.length === 1)
+  files.forget()
+  t.equal(files.usedBytes, 0)
+  end.resolve()
+  t.ok(await becomes(() => offered.length === 2))
+  for (const bytes of offered) t.ok(bytes.equals(expected(3)))
+  t.same(state, { made: 1, given: 3, released: 1, aborted: false })
+})
+
+t.test('one that has no room, or fails, is not offered', async (t) => {
+  const files = filesOf(t, { maxAnswerBytes: 2_500 })
+  const { make, all } = maker(3)
+  all()
+  let offers = 0
+  const keep = async () => void offers++
+  await whole(files.answer('1', 'a', (options) => ({ ...make(options), keep }), options()))
+  const failing: MakeAnswer = () => ({
+    keep,
+    release: () => undefined,
+    chunks: (async function* () {
+      yield Buffer.alloc(10)
+      throw new ProtocolError('corrupt', 'it does not read back')
+    })(),
+  })
+  await t.rejects(whole(files.answer('1', 'b', failing, options())), { code: 'corrupt' })
+  await delay(20)
+  t.equal(offers, 0)
 })

@@ -3,11 +3,16 @@ import t from 'tap'
 import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackRequest } from '../../../protocol/ports.js'
 import { AnswerMemory } from '../../../src/packs/answer-cache.js'
+import type { WholeAnswer } from '../../../src/packs/kept-answer.js'
+import type { SharedAnswerName } from '../../../src/packs/shared-answers.js'
+import { oneChunk } from '../../../src/storage/whole-bytes.js'
+import { becomes } from '../../support/becomes.js'
 import { AnswerFiles } from '../../../src/packs/answer-files.js'
 import { createAnswers } from '../../../src/packs/answers.js'
 import { findStoredAnswer } from '../../../src/packs/stored-answer.js'
 import { cloneRequest, create, openDomain, slices, workTree } from '../../support/domain.js'
 import { git } from '../../support/git.js'
+import { collect } from '../../support/wire.js'
 
 const domain = await openDomain(t)
 const work = await workTree(t.testdir())
@@ -246,5 +251,42 @@ t.test('what answered is told, and whether all of it was taken', async (t) => {
   await t.rejects(take(walk, AbortSignal.abort()), { code: 'cancelled' })
   telling.onKept()
   t.same(told, ['stored sent', 'walk sent', 'stored left', 'walk left', 'walk left', 'kept sent'])
+  view.release()
+})
+
+t.test('an answer that another hub made is not made again; one that is made is offered to others, under the same name', async (t) => {
+  const repo = await domain.makeRepo('shared-between')
+  const oid = await work.commit({ shared: 'between' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  const store = new Map<string, Buffer>()
+  const nameOf = ({ repoId, purgeEpoch, request }: SharedAnswerName) => `${repoId} ${purgeEpoch} ${Buffer.from(request).toString('hex')}`
+  const shared = {
+    async find(name: SharedAnswerName) {
+      const found = store.get(nameOf(name))
+      return found && oneChunk(found)
+    },
+    async keep(name: SharedAnswerName, answer: WholeAnswer) {
+      store.set(nameOf(name), await collect(answer.read()))
+    },
+  }
+  const hub = () => {
+    const told: string[] = []
+    const files = new AnswerFiles({ directory: join(t.testdirName, 'answers'), maxBytes: 1_000_000, slices })
+    t.teardown(() => files.forget())
+    const answers = createAnswers({ answerBytes: 2 ** 20, files, shared, onAnswered: (source, outcome) => told.push(`${source} ${outcome}`) })
+    const clone = (more: Partial<PackRequest> = {}) =>
+      collect(answers.answerFor('user 1')(view, cloneRequest([oid], { ofsDelta: false, ...more }), { slices: slices() }))
+    return { told, clone }
+  }
+  const [one, other] = [hub(), hub()]
+  const made = await one.clone()
+  t.ok(await becomes(() => store.size === 1))
+  t.ok((await other.clone()).equals(made))
+  t.ok((await other.clone()).equals(made))
+  t.equal(store.size, 1)
+  await other.clone({ includeTag: true })
+  t.ok(await becomes(() => store.size === 2))
+  t.same([one.told, other.told], [['walk sent'], ['shared sent', 'kept sent', 'walk sent']])
   view.release()
 })

@@ -456,3 +456,27 @@ t.test('whatever comes and goes, the bound holds and the books are right', async
   const all = await cache.lease(packs.slice(0, 5), never)
   all.release()
 })
+
+t.test('packs that nothing needs any more go, those that are being read once they are not', async (t) => {
+  const { cache, watched, directory, reopen } = await openCache(t)
+  const [idle, read, needed] = [await put(watched, 1_000), await put(watched, 2_000), await put(watched, 4_000)]
+  for (const pack of [idle, needed]) (await cache.lease([pack])).release()
+  const reading = await cache.lease([read])
+  const asked: string[] = []
+  const unneeded = async (keys: readonly string[]) => {
+    asked.push(...keys)
+    return keys.filter((key) => key !== packKey(needed.sha256))
+  }
+  await cache.forgetUnneeded(unneeded)
+  t.same(asked.toSorted(), [idle, read, needed].map(({ sha256 }) => packKey(sha256)).toSorted())
+  t.equal(bytesIn(directory), 6_000)
+  t.ok((await readFile(cache.pathOf(read.sha256))).equals(read.content))
+  reading.release()
+  t.ok(await becomes(() => bytesIn(directory) === 4_000))
+  t.equal(cache.usedBytes, 4_000)
+  ;(await cache.lease([idle])).release()
+  t.equal(bytesIn(directory), 5_000, 'needed again, it is kept again')
+  t.equal(cache.usedBytes, 5_000)
+  await (await reopen()).forgetUnneeded(unneeded)
+  t.equal(bytesIn(directory), 4_000, 'those of an earlier run as well')
+})

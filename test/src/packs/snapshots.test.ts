@@ -128,3 +128,29 @@ t.test('what nobody has open goes when there is no room; what is open stays whol
   t.ok(has(again, oid))
   again.release()
 })
+
+t.test('after a purge elsewhere nothing is read through what was open before, and all is loaded anew', async (t) => {
+  const repo = await domain.makeRepo('purged-elsewhere')
+  const oid = await work.commit({ p: '1' })
+  await domain.push(repo, { commands: [create('refs/heads/main', oid)], pack: await work.pack(oid) })
+  const { versions } = await domain.current('purged-elsewhere')
+  const before = await packs.openSnapshot(repo.id)
+  t.ok([...packs.known()].some(([id, epoch]) => id === repo.id && epoch === 1))
+  await packs.forgetBefore(repo.id, 1)
+  before.checkEra()
+  await db.execute(sql`UPDATE repositories SET purge_epoch = 2 WHERE id = ${repo.id}`)
+  await packs.forgetBefore(repo.id, 2)
+  t.throws(() => before.checkEra(), { code: 'cancelled' })
+  await t.rejects(before.read(0, 0, 20), { code: 'cancelled' })
+  const after = await packs.openSnapshot(repo.id, versions)
+  t.equal(after.versions.purgeEpoch, 2)
+  after.checkEra()
+  t.ok(has(after, oid))
+  before.release()
+  after.release()
+  await packs.forgetBefore(repo.id, 3)
+  t.notOk(
+    [...packs.known()].some(([id]) => id === repo.id),
+    'of what nobody has open nothing is kept',
+  )
+})

@@ -127,6 +127,26 @@ t.test('a large file: refused while a pointer is in use, and not to be had here 
   t.match(await batch('download'), { body: { objects: [{ error: { code: 404 } }] } })
 })
 
+t.test('a large file that is being sent is cut when it is purged', async (t) => {
+  const bytes = randomBytes(40_000_000)
+  const oid = createHash('sha256').update(bytes).digest('hex')
+  const repo = 'admin/sending'
+  await hub.api('POST', '/api/cairn/repos', { id: repo, empty: true })
+  const batch = async (operation: 'upload' | 'download') => {
+    const { body } = await hub.api('POST', `/${repo}.git/info/lfs/objects/batch`, { operation, objects: [{ oid, size: bytes.length }] })
+    return (body as { objects: [{ actions: Record<string, { href: string }> }] }).objects[0].actions[operation]!.href
+  }
+  await fetch(await batch('upload'), { method: 'PUT', body: new Uint8Array(bytes) })
+  const { body } = await fetch(await batch('download'))
+  const reader = body!.getReader()
+  let got = (await reader.read()).value!.length
+  t.match(await cairn('repo', 'purge', repo, '--large-file', oid), { code: 0, text: /1 large files unlinked$/ })
+  await t.rejects(async () => {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) got += part.value.length
+  }, /terminated|reset/)
+  t.ok(got < 20_000_000, `${got} bytes came`)
+})
+
 t.test('who may, and what is not understood', async (t) => {
   await hub.api('POST', '/api/cairn/users', { name: 'bob' })
   const made = (await hub.api('POST', '/api/cairn/users/bob/tokens', {})).body as { token: string }

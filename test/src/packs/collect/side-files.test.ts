@@ -137,7 +137,7 @@ t.test('the files go with the packs they are about: once these are out of use, o
     (await domain.db.query<{ key: string }>(sql`SELECT key FROM stored_blob WHERE key ~ '(midx|bitmap|graph)$'`)).map(({ key }) => key)
   t.equal((await keys()).length, 6)
   const blobs = createCollector({ ...domain, unusedGraceMs: 1e9, doomedGraceMs: 1e9, storeTimeoutMs: 1000 })
-  const purge = createPurgePacks({ packs: domain.packs, collectPacks: collecting(domain, split), answers: { forget: () => undefined }, blobs })
+  const purge = createPurgePacks({ packs: domain.packs, collectPacks: collecting(domain, split), forgetPurged: async () => undefined, blobs })
   await purge(repo.id, { mustGo: [], signal: never })
   t.same(await links(domain, repo.id), three('live'))
   t.equal((await keys()).length, 3)
