@@ -44,6 +44,18 @@ export interface Update {
   readonly action: string
   /** Makes a hidden repository visible together with its first refs. */
   readonly reveal?: boolean
+  /** What else is taken from another repository, in the same transaction. */
+  readonly copies?: Copies | undefined
+  /** What the audit log says beside. Plain JSON. */
+  readonly details?: object | undefined
+}
+
+/** What an update takes from another repository. Each may be called again, when the transaction is tried again; what is thrown gives the update up. */
+export interface Copies {
+  /** First of all. */
+  lock(tx: Transaction): Promise<void>
+  /** Under the lock of the repository, once what is staged cannot be deleted any more. Bytes of the packs that were added. */
+  take(tx: Transaction, locked: LockedRepository): Promise<number>
 }
 
 export interface UpdateDependencies {
@@ -98,7 +110,7 @@ async function attemptUpdates(deps: UpdateDependencies, update: Update): Promise
         const missing = await recheckExternals(deps.packs, update, known)
         if (missing.length > 0) return refuseAll(update, 'missing necessary objects')
       } else if (outcome.kind === 'access') {
-        if (!(await update.authorise())) throw new HubError('forbidden', 'access was withdrawn during the push')
+        if (!(await update.authorise())) throw new HubError('forbidden', 'access was withdrawn meanwhile')
         // The decision is younger than these versions: it holds as long as they are still the ones found under the lock.
         known.access = { repo: outcome.locked.accessVer, actor: outcome.locked.actorAccessVer }
       } else {
@@ -135,13 +147,15 @@ async function settle(deps: UpdateDependencies, update: Update, results: readonl
 type Known = { readonly gcEpoch: number | undefined; readonly access: Update['accessVersions'] }
 
 async function attemptUpdate(tx: Transaction, update: Update, known: Known): Promise<readonly CommandResult[]> {
-  const { repoId, staged } = update
+  const { repoId, staged, copies } = update
+  await copies?.lock(tx)
   const locked = await lockRepository(tx, repoId, update.actorId)
   if (!locked || (locked.deleted && !update.reveal)) throw new HubError('repo-not-found', 'Repository not found')
   if (locked.now.getTime() - update.startedAt.getTime() > maxUpdateMs) throw new RollBack(refuseAll(update, 'the update took over an hour'))
   if (staged && locked.gcEpoch !== known.gcEpoch) throw new RollBack({ kind: 'epoch' })
   if (locked.accessVer !== known.access.repo || locked.actorAccessVer !== known.access.actor) throw new RollBack({ kind: 'access', locked })
   if (staged && !(await lockPackBlobs(tx, staged))) throw new RollBack({ kind: 'keep' })
+  const copiedBytes = (await copies?.take(tx, locked)) ?? 0
   const wanted = new Set(update.lfsOids)
   if ((await renewLinks(tx, repoId, [...wanted])).length < wanted.size)
     throw new RollBack(refuseAll(update, 'git-lfs objects are missing: send them again'))
@@ -152,13 +166,13 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   await writeRefs(tx, repoId, changes)
 
   const accepted = [...changes.moves.map(({ command }) => command), ...changes.creates]
-  let addedBytes = 0
-  let packsChanged = false
+  let addedBytes = copiedBytes
+  let packsChanged = copiedBytes > 0
   if (staged?.pack && accepted.length > 0) {
     const visibility = mostVisible(accepted)
     packsChanged = true
     const inserted = await recordPack(tx, staged.pack, { repoId, updateId: update.updateId, visibility, changedVer: locked.packsVer + 1 })
-    addedBytes = inserted ? staged.pack.bytes : 0
+    if (inserted) addedBytes += staged.pack.bytes
   }
   const newHead = chooseHead(head, headExists, changes.creates, update.commands)
   await writeHistories(tx, update, changes)
@@ -245,7 +259,7 @@ async function writeHistories(tx: Transaction, update: Update, { deletes, moves,
     actorId: update.actorId,
     action: update.action,
     repoId: update.repoId,
-    details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions },
+    details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions, ...update.details },
   })
 }
 
