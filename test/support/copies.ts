@@ -1,6 +1,8 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { oidFromBytes } from '../../protocol/oid.js'
+import { entryAt, type PackView } from '../../protocol/ports.js'
 import { findNamespace } from '../../src/db/namespaces.js'
 import { sql } from '../../src/db/sql.js'
 import type { RepoState } from '../../src/db/versions.js'
@@ -65,4 +67,16 @@ export async function collectBlobs({ db, store }: Domain): Promise<number> {
   const first = await collector.collect()
   const second = await collector.collect()
   return first.deleted.length + second.deleted.length
+}
+
+/** The names of all objects in all packs of a snapshot. */
+export function objectsIn(view: PackView): ReadonlySet<string> {
+  const names = new Set<string>()
+  const oid = new Uint8Array(20)
+  for (let pack = 0; pack < view.packCount; pack++)
+    for (let rank = 0; rank < view.objectsIn(pack); rank++) {
+      view.oidOf(entryAt(pack, rank), oid)
+      names.add(oidFromBytes(oid))
+    }
+  return names
 }
