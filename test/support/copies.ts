@@ -20,8 +20,7 @@ export async function duplicate(
   domain: Domain,
   source: RepoState,
   name: string,
-  { signal = never, authorise = async () => true, visibility }: Partial<DuplicateRepoRequest> = {},
-  deps: Partial<DuplicateRepoDependencies> = {},
+  { signal = never, authorise = async () => true, visibility, ...deps }: Partial<DuplicateRepoRequest & DuplicateRepoDependencies> = {},
 ): Promise<RepoState> {
   const actor = (await findNamespace(domain.db, 'admin'))!
   const duplicateRepo = createDuplicateRepo({ ...domain, classify, repack: repackHere, findPointers, slices, ...deps })

@@ -102,7 +102,7 @@ export class PackModel {
       },
     }
     const source = (await this.#domain.versions.repoById(this.#repo.id))!
-    const repo = await duplicate(this.#domain, source, name, {}, this.#dice(2) === 0 ? deps : {})
+    const repo = await duplicate(this.#domain, source, name, this.#dice(2) === 0 ? deps : {})
     const copy = new PackModel(this.#domain, repo, this.#dice, this)
     await copy.#takeRefs(states)
     this.#count(happened ? 'copied, raced' : 'copied', true)

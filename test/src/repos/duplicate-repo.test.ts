@@ -180,6 +180,15 @@ async function leaked(t: { testdir(): string }, domain: Domain, name: string) {
   return { repo, work, clean, oops, secret: await work.rev(`${oops}:secret`), takeBack, pushSmall }
 }
 
+/** A commit on the only branch, and a collection, after which the packs there were are out of use. */
+async function moveOn(domain: Domain, { repo, work }: Pick<Awaited<ReturnType<typeof leaked>>, 'repo' | 'work'>, from: string): Promise<string> {
+  const next = await work.commit({ more: noise() })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', from, next)], pack: await work.pack(next, `^${from}`) })
+  const { outcome } = await collecting(domain)(repo.id, options)
+  if (outcome !== 'collected') throw new Error(outcome)
+  return next
+}
+
 const removeRetired = (domain: Domain): Promise<number> => domain.db.transaction((tx) => removeRetiredPacks(tx, 0, 1_000))
 const purging = (domain: Domain) => collecting(domain, { retentionMs: 0 })
 
@@ -195,19 +204,13 @@ t.test('what is purged while it is copied is not in the copy', async (t) => {
       t.equal((await purging(domain)(repo.id, { ...options, purge: true })).outcome, 'collected')
       await collectBlobs(domain)
     }
-    const copy = await duplicate(
-      domain,
-      repo,
-      `copy-${way.length}`,
-      {},
-      {
-        packs: way === 'shared' ? domain.packs : meanwhile(domain.packs, happen),
-        findPointers: async (...args) => {
-          if (way === 'shared' && happened === 0) await happen()
-          return findPointers(...args)
-        },
+    const copy = await duplicate(domain, repo, `copy-${way.length}`, {
+      packs: way === 'shared' ? domain.packs : meanwhile(domain.packs, happen),
+      findPointers: async (...args) => {
+        if (way === 'shared' && happened === 0) await happen()
+        return findPointers(...args)
       },
-    )
+    })
     t.equal(happened, 1)
     t.equal(await isThere(domain, copy.id, secret), false, way)
     t.same(await storedObjects(domain, copy.id), await closureOf(work.cwd, tip), way)
@@ -239,58 +242,44 @@ t.test('a purge of the source takes nothing from what a copy leads to, and one o
 
 t.test('packs that go out of use, and their rows, while they are copied: what is there by then is copied', async (t) => {
   const domain = await openDomain(t)
-  const { repo, work, oops } = await leaked(t, domain, 'busy')
-  const next = await work.commit({ more: noise() })
-  let happened = 0
-  const copy = await duplicate(
-    domain,
-    repo,
-    'busy-copy',
-    {},
-    {
-      findPointers: async (...args) => {
-        if (happened++ === 0) {
-          await pushed(domain, repo, { commands: [move('refs/heads/main', oops, next)], pack: await work.pack(next, `^${oops}`) })
-          t.equal((await collecting(domain)(repo.id, options)).outcome, 'collected')
-          t.ok((await removeRetired(domain)) > 0)
-          t.ok((await collectBlobs(domain)) >= 4)
-        }
-        return findPointers(...args)
-      },
+  const made = await leaked(t, domain, 'busy')
+  const { repo, work, oops } = made
+  const tips: string[] = []
+  let looked = 0
+  const copy = await duplicate(domain, repo, 'busy-copy', {
+    findPointers: async (...args) => {
+      if (looked++ === 0) {
+        tips.push(await moveOn(domain, made, oops))
+        t.ok((await removeRetired(domain)) > 0)
+        t.ok((await collectBlobs(domain)) >= 4)
+      }
+      return findPointers(...args)
     },
-  )
-  t.equal(happened, 2)
-  t.same(await storedObjects(domain, copy.id), await closureOf(work.cwd, next))
+  })
+  t.equal(looked, 2)
+  const expected = await closureOf(work.cwd, tips[0]!)
+  t.same(await storedObjects(domain, copy.id), expected)
   t.equal(await removeRetired(domain), 0)
-  const later = await work.commit({ more: noise() })
-  await pushed(domain, repo, { commands: [move('refs/heads/main', next, later)], pack: await work.pack(later, `^${next}`) })
-  await collecting(domain)(repo.id, options)
+  await moveOn(domain, made, tips[0]!)
   t.ok((await removeRetired(domain)) > 0)
   await domain.repos.deleteRepo(await domain.current('busy'), { id: domain.adminId, name: 'admin', accessVer: 1 })
   await collectBlobs(domain)
-  t.same(await storedObjects(domain, copy.id), await closureOf(work.cwd, next), 'with the source gone, too')
+  t.same(await storedObjects(domain, copy.id), expected, 'with the source gone, too')
 })
 
 t.test('packs that go out of use alone are still copied: their bytes are there', async (t) => {
   const domain = await openDomain(t)
-  const { repo, work, oops } = await leaked(t, domain, 'moved-on')
-  const next = await work.commit({ more: noise() })
+  const made = await leaked(t, domain, 'moved-on')
+  const { repo, work, oops } = made
   let looked = 0
-  const copy = await duplicate(
-    domain,
-    repo,
-    'moved-on-copy',
-    {},
-    {
-      findPointers: async (...args) => {
-        looked += 1
-        await pushed(domain, repo, { commands: [move('refs/heads/main', oops, next)], pack: await work.pack(next, `^${oops}`) })
-        await collecting(domain)(repo.id, options)
-        await collectBlobs(domain)
-        return findPointers(...args)
-      },
+  const copy = await duplicate(domain, repo, 'moved-on-copy', {
+    findPointers: async (...args) => {
+      looked += 1
+      await moveOn(domain, made, oops)
+      await collectBlobs(domain)
+      return findPointers(...args)
     },
-  )
+  })
   t.equal(looked, 1)
   t.ok((await removeRetired(domain)) > 0)
   await collectBlobs(domain)
@@ -311,24 +300,23 @@ t.test('who may no longer read the source, or it is deleted: there is no copy, a
   }
   const moveAccess = () => domain.db.execute(sql`UPDATE repositories SET access_ver = access_ver + 1 WHERE id = ${repo.id}`)
   const notFound = { code: 'repo-not-found', message: 'Repository not found' }
-  await t.rejects(duplicate(domain, repo, 'a', { authorise: async () => false }, when(moveAccess)), notFound)
+  await t.rejects(duplicate(domain, repo, 'a', { authorise: async () => false, ...when(moveAccess) }), notFound)
   let asked = 0
   const authorise = async () => {
     asked += 1
     return true
   }
   const now = (await domain.versions.repoById(repo.id))!
-  t.equal((await duplicate(domain, now, 'b', { authorise }, when(moveAccess))).name, 'b')
+  t.equal((await duplicate(domain, now, 'b', { authorise, ...when(moveAccess) })).name, 'b')
   t.equal(asked, 1)
   const raise = () => domain.db.execute(sql`UPDATE namespaces SET access_ver = access_ver + 1 WHERE id = ${domain.adminId}`)
   const again = (await domain.versions.repoById(repo.id))!
-  await t.rejects(duplicate(domain, again, 'c', { authorise: async () => false }, when(raise)), { code: 'forbidden' })
+  await t.rejects(duplicate(domain, again, 'c', { authorise: async () => false, ...when(raise) }), { code: 'forbidden' })
   await t.rejects(
     duplicate(
       domain,
       again,
       'd',
-      {},
       when(() => domain.repos.deleteRepo(again, { id: domain.adminId, name: 'admin', accessVer: 1 })),
     ),
     notFound,
@@ -364,9 +352,37 @@ t.test('a client that leaves stops it, and nothing is left', async (t) => {
         return undefined
       },
     })
-    await t.rejects(duplicate(domain, repo, `left-${where}`, { signal: gone.signal }, where === 'writing' ? { packs } : { slices }))
+    await t.rejects(duplicate(domain, repo, `left-${where}`, { signal: gone.signal, ...(where === 'writing' ? { packs } : { slices }) }))
     t.equal(await domain.current(`left-${where}`), undefined)
     t.equal(domain.spool.usedBytes, 0)
     t.equal(await blobsIn(domain), before)
+  }
+})
+
+t.test('many at once, while the source is pushed to, collected and purged: none waits for another for ever', async (t) => {
+  const domain = await openDomain(t)
+  const made = await leaked(t, domain, 'popular')
+  const tips = [made.oops]
+  const change = async () => {
+    for (let i = 0; i < 4; i++) {
+      tips.push(await moveOn(domain, made, tips.at(-1)!))
+      if (i % 2 === 1) await purging(domain)(made.repo.id, { ...options, purge: true })
+      await removeRetired(domain)
+      await collectBlobs(domain)
+    }
+  }
+  const copying = Array.from({ length: 6 }, async (_, i) => {
+    const copies = []
+    for (let n = 0; n < 3; n++) {
+      const source = (await domain.versions.repoById(made.repo.id))!
+      copies.push(await duplicate(domain, source, `popular-${i}-${n}`))
+    }
+    return copies
+  })
+  const [copies] = await Promise.all([Promise.all(copying), change()])
+  for (const { id } of copies.flat()) {
+    const [main] = await refsOf(domain, id)
+    t.ok(tips.some((tip) => main === `${tip} refs/heads/main`))
+    t.same(await storedObjects(domain, id), await closureOf(made.work.cwd, main!.slice(0, 40)))
   }
 })

@@ -8,11 +8,11 @@ import { parseLfsOid } from '../../../lfs/types.js'
 import { runCli } from '../../../src/cli/commands.js'
 import { sql } from '../../../src/db/sql.js'
 import { callApi } from '../../support/api.js'
-import { create, never, slices, workTree, type WorkTree } from '../../support/domain.js'
+import { workTree } from '../../support/domain.js'
 import { git } from '../../support/git.js'
 import { askBatch, downloadLarge, uploadLarge } from '../../support/moving.js'
+import { putRef } from '../../support/put-ref.js'
 import { serveHub } from '../../support/served-hub.js'
-import { bodyOf } from '../../support/wire.js'
 
 const hub = await serveHub(t)
 const { db, token } = hub
@@ -22,24 +22,11 @@ const duplicate = (from: string, repository: string, more: object = {}, call = h
   call('POST', `/api/models/${from}/duplicate`, { repository, ...more })
 const collect = () => hub.api('POST', '/api/cairn/gc', { what: ['packs'] })
 
-/** What only the hub itself does: a ref that nobody can push. */
-async function putRef(work: WorkTree, repo: string, name: string, oid: string, base: string): Promise<void> {
-  const { repos, versions, findNamespace } = hub.services
-  const [namespace, bare] = repo.split('/') as [string, string]
-  const state = (await versions.current({ repo: { type: 'model', namespace, name: bare } })).repo!
-  const port = repos.openReceive(state, { actor: (await findNamespace('admin'))!, authorise: async () => true, signal: never })
-  const request = { commands: [create(name, oid)], atomic: false, pushOptions: [] }
-  const staged = await port.stage(bodyOf(await work.pack(oid, `^${base}`)), request, { slices: slices() })
-  const results = await port.apply(staged, request, () => undefined)
-  await staged.dispose()
-  if (results[0]?.kind !== 'ok') throw new Error(JSON.stringify(results))
-}
-
 t.test('git finds all of the history, and no secret by its name: before a collection, after it, and in a copy that shares packs', async (t) => {
   const dir = t.testdir()
   await made('admin/leaky')
   const work = await workTree(dir)
-  const clean = await work.commit({ weights: randomBytes(5_000_000), tree: randomBytes(300_000) }, 'clean')
+  const clean = await work.commit({ weights: randomBytes(500_000) }, 'clean')
   const push = (...refspecs: string[]) => git(['push', '-q', '--force', remote('admin/leaky'), ...refspecs], { cwd: work.cwd })
   await push(`${clean}:refs/heads/main`)
   const forced = await work.commit({ secret: randomBytes(500) }, 'forced away')
@@ -47,10 +34,10 @@ t.test('git finds all of the history, and no secret by its name: before a collec
   await push(`${clean}:refs/heads/main`)
   await work.reset(clean)
   const proposed = await work.commit({ secret: randomBytes(300_000) }, 'proposed')
-  await putRef(work, 'admin/leaky', 'refs/pr/1', proposed, clean)
+  await putRef(hub, work, 'admin/leaky', { name: 'refs/pr/1', oid: proposed, base: clean })
   await work.reset(clean)
   const hidden = await work.commit({ secret: randomBytes(300_000) }, 'hidden')
-  await putRef(work, 'admin/leaky', 'refs/internal/keep', hidden, clean)
+  await putRef(hub, work, 'admin/leaky', { name: 'refs/internal/keep', oid: hidden, base: clean })
   await git(['tag', '-a', '-m', 'first', 'v1', clean], { cwd: work.cwd })
   await push('refs/tags/v1')
 
@@ -82,10 +69,14 @@ t.test('git finds all of the history, and no secret by its name: before a collec
       expected.split('\n').toSorted().join(),
     )
   }
+  const sources = (name: string) => db.query(sql`SELECT p.source FROM packs p JOIN repositories r ON r.id = p.repo_id WHERE r.name = ${name}`)
   await check('before')
+  t.same(await sources('before'), [{ source: 'copy' }])
   t.equal((await collect()).status, 200)
   await check('after')
-  t.equal((await hub.api('POST', '/api/cairn/fsck', { bytes: true })).status, 200)
+  t.same(await sources('after'), [{ source: 'gc' }], 'a pack of the source')
+  const found = await hub.api('POST', '/api/cairn/fsck', { bytes: true })
+  t.match(found.body, { figures: { repositories: 3, left: 0, orphans: 0 } }, 'and nothing else is said')
 })
 
 t.test('packs of a large repository are shared, survive its purge and its end, and go with the last that needs them', async (t) => {
