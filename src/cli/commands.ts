@@ -7,7 +7,7 @@ import { migrateCommand } from './migrate.js'
 import { migrateStoreCommand } from './migrate-store.js'
 import { repoPurge } from './purge.js'
 import { repoReflog, repoRestore } from './ref-history.js'
-import { repoCreate, repoDelete } from './repo.js'
+import { repoCreate, repoDelete, repoDuplicate } from './repo.js'
 import { serveCommand } from './serve.js'
 import { tokenCreate } from './token.js'
 import { userCreate } from './user.js'
@@ -17,6 +17,7 @@ const commands: readonly Command[] = [
   migrateCommand,
   migrateStoreCommand,
   repoCreate,
+  repoDuplicate,
   repoDelete,
   repoReflog,
   repoRestore,

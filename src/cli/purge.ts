@@ -16,7 +16,7 @@ export const repoPurge: Command = {
   summary: 'have go for good what no branch or tag leads to',
   details: [
     'For a file that should never have been pushed: take it out of all branches and tags first (git filter-repo, git push --force), then purge.',
-    'Nothing that is purged can be had back. History that branches and tags lead to is not rewritten.',
+    'Nothing that is purged can be had back. History that branches and tags lead to is not rewritten. Copies (repo duplicate) keep what they have.',
     '',
     '--gone        commits, trees or blobs that have to be gone: one that a ref still leads to is named, and nothing is purged',
     '--large-file  large files, by SHA-256, that can no longer be had from this repository',

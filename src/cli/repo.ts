@@ -33,6 +33,29 @@ export const repoCreate: Command = {
   },
 }
 
+export const repoDuplicate: Command = {
+  name: 'repo duplicate',
+  takes: 'NAMESPACE/NAME NEW-NAMESPACE/NAME [--type model|dataset|space] [--private | --public]',
+  summary: 'make a repository with the history and large files of another',
+  details: [
+    'The new one gets what branches and tags lead to, and nothing else. From then on neither hears of the other.',
+    '',
+    '--private  only its owner and admins see it',
+    '--public   everybody sees it; without either it is as the other one',
+  ],
+  options: { type: { type: 'string' }, private: { type: 'boolean' }, public: { type: 'boolean' } },
+  words: 2,
+  async run({ env, out }, [id = '', repository = ''], values) {
+    const isPrivate = values['private'] === true
+    if (isPrivate && values['public'] === true) throw new UsageError('--private and --public: which?')
+    const visibility = isPrivate ? 'private' : values['public'] === true ? 'public' : undefined
+    const body = { repository: checkId(repository), ...(visibility ? { visibility } : {}) }
+    const { url } = await (await createClient(env)).call('POST', `/api/${typeOf(values)}s/${checkId(id)}/duplicate`, body)
+    out(String(url))
+    return 0
+  },
+}
+
 export const repoDelete: Command = {
   name: 'repo delete',
   takes: 'NAMESPACE/NAME [--type model|dataset|space]',

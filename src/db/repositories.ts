@@ -103,13 +103,34 @@ export async function insertHiddenRepository(
     readonly type: RepoType
     readonly name: string
     readonly visibility: Visibility
-    readonly sdk?: string | undefined
+    readonly sdk?: string | null | undefined
+    readonly gated?: 'auto' | 'manual' | null | undefined
+    /** Full ref name, bytes. By default main. */
+    readonly headRef?: Buffer | undefined
   },
 ): Promise<number> {
   const [made] = await db.query<{ id: number }>(sql`
-    INSERT INTO repositories (namespace_id, type, name, visibility, sdk, deleted_at)
-    VALUES (${row.namespaceId}, ${row.type}, ${row.name}, ${row.visibility}, ${row.sdk ?? null}, now()) RETURNING id`)
+    INSERT INTO repositories (namespace_id, type, name, visibility, sdk, gated, head_ref, deleted_at)
+    VALUES (
+      ${row.namespaceId}, ${row.type}, ${row.name}, ${row.visibility}, ${row.sdk ?? null}, ${row.gated ?? null},
+      COALESCE(${row.headRef ?? null}::bytea, 'refs/heads/main'), now())
+    RETURNING id`)
   return made!.id
+}
+
+/** What of a repository decides whether it may be copied as it was found. */
+export interface CopySource {
+  readonly accessVer: number
+  readonly purgeEpoch: number
+  readonly deleted: boolean
+}
+
+/** Keeps refs, packs and access of a repository as they are until the transaction ends. To be locked before the copy, which is younger. */
+export async function lockCopySource(tx: Transaction, repoId: number): Promise<CopySource | undefined> {
+  const [row] = await tx.query<CopySource>(sql`
+    SELECT access_ver AS "accessVer", purge_epoch AS "purgeEpoch", deleted_at IS NOT NULL AS deleted
+    FROM repositories WHERE id = ${repoId} FOR SHARE`)
+  return row
 }
 
 /** True when the name is taken: by a living repository, or by the tombstone of one that moved away. */

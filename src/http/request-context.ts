@@ -30,6 +30,8 @@ export interface RequestHub {
   readonly clientGone: AbortSignal
   /** Decides again on what is true now: the same token, the same repository. */
   readonly mayStill: (permission: Permission) => Promise<boolean>
+  /** The same token, the same namespace. */
+  readonly mayStillInNamespace: (namespaceId: number, permission: Permission) => Promise<boolean>
 }
 
 declare module 'fastify' {
@@ -100,6 +102,7 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       decide(actor, repoType === undefined ? 'hub' : current.repo, level)
     }
     if (writes ?? (level === 'content.write' || !safeMethods.has(request.method))) refuseWhenReadOnly(request)
+    const stillHash = async (): Promise<Uint8Array | undefined> => (findSession ? (await findSession())?.tokenHash : tokenHash)
     request.hub = Object.freeze({
       actor,
       baseUrl,
@@ -107,9 +110,12 @@ export function registerRequestContext(app: FastifyInstance, ports: AccessPorts)
       ...(session && current.actor ? { session } : {}),
       ...(current.repo && level !== 'public' && level !== 'signed-in' ? { repo: current.repo } : {}),
       async mayStill(permission: Permission) {
-        const stillHash = findSession ? (await findSession())?.tokenHash : tokenHash
-        const now = await ports.versions.current({ tokenHash: stillHash, repo: path })
+        const now = await ports.versions.current({ tokenHash: await stillHash(), repo: path })
         return now.repo !== undefined && now.repo.id === current.repo?.id && may(now.actor ? actorOf(now.actor) : anonymous, now.repo, permission)
+      },
+      async mayStillInNamespace(namespaceId: number, permission: Permission) {
+        const now = await ports.versions.current({ tokenHash: await stillHash() })
+        return now.actor !== undefined && mayInNamespace(actorOf(now.actor), namespaceId, permission)
       },
     })
   })

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { repoTypes, type RepoType, type Visibility } from '../db/repositories.js'
+import type { RepoPath } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import { parseNewRepoPath, repoUrl } from '../http/repo-path.js'
 import { authorizeNamespace, requestHub, signedInActor } from '../http/request-context.js'
@@ -92,10 +93,16 @@ export async function makeRepo(request: FastifyRequest, repos: Repos, { type, na
   const { baseUrl } = requestHub(request)
   const namespace = await authorizeNamespace(request, owner, 'namespace.create')
   const path = parseNewRepoPath(type, namespace.name, name)
+  const actor = signedInActor(request)
+  const repo = await withUrlWhenTaken(baseUrl, path, () => repos.createRepo({ actor, path, namespaceId: namespace.id, ...rest }))
+  request.log.info({ repo: `${repo.namespace}/${repo.name}`, repoType: type, actor: actor.name }, 'repository created')
+  return { url: repoUrl(baseUrl, repo), name: `${repo.namespace}/${repo.name}`, id: wireId(repo.id) }
+}
+
+/** @throws HubError `already-exists` with the `url` of what is there */
+export async function withUrlWhenTaken<T>(baseUrl: string, path: RepoPath, make: () => Promise<T>): Promise<T> {
   try {
-    const repo = await repos.createRepo({ actor: signedInActor(request), path, namespaceId: namespace.id, ...rest })
-    request.log.info({ repo: `${repo.namespace}/${repo.name}`, repoType: type, actor: signedInActor(request).name }, 'repository created')
-    return { url: repoUrl(baseUrl, repo), name: `${repo.namespace}/${repo.name}`, id: wireId(repo.id) }
+    return await make()
   } catch (error) {
     if (!(error instanceof HubError) || error.code !== 'already-exists') throw error
     throw new HubError('already-exists', error.message, { cause: error, details: { url: repoUrl(baseUrl, path) } })

@@ -11,6 +11,7 @@ import { adminTokensRoute } from './admin/tokens.js'
 import { adminUsersRoute, type Accounts } from './admin/users.js'
 import { createRepoRoute } from './create-repo.js'
 import { deleteRepoRoute } from './delete-repo.js'
+import { duplicateRepoRoutes } from './duplicate-repo.js'
 import { sendHubError } from './errors.js'
 import { createLinkedSizes } from './linked-sizes.js'
 import { purgeRepoRoutes } from './purge-repo.js'
@@ -55,6 +56,7 @@ export const hubApi =
     whoami(app)
     createRepoRoute(app, options)
     deleteRepoRoute(app, options)
+    duplicateRepoRoutes(app, options)
     repoInfoRoutes(app, options)
     const { repos, largeFiles = noLargeFiles } = options
     resolveRoutes(app, { repos, largeFiles, linkedSizes: createLinkedSizes(largeFiles) })

@@ -44,6 +44,18 @@ export interface Update {
   readonly action: string
   /** Makes a hidden repository visible together with its first refs. */
   readonly reveal?: boolean
+  /** What else is taken from another repository, in the same transaction. */
+  readonly copies?: Copies | undefined
+  /** What the audit log says beside. Plain JSON. */
+  readonly details?: object | undefined
+}
+
+/** What an update takes from another repository. Each may be called again, when the transaction is tried again; what is thrown gives the update up. */
+export interface Copies {
+  /** First of all. */
+  lock(tx: Transaction): Promise<void>
+  /** Under the lock of the repository, once what is staged cannot be deleted any more. Bytes of the packs that were added. */
+  take(tx: Transaction, locked: LockedRepository): Promise<number>
 }
 
 export interface UpdateDependencies {
@@ -98,7 +110,7 @@ async function attemptUpdates(deps: UpdateDependencies, update: Update): Promise
         const missing = await recheckExternals(deps.packs, update, known)
         if (missing.length > 0) return refuseAll(update, 'missing necessary objects')
       } else if (outcome.kind === 'access') {
-        if (!(await update.authorise())) throw new HubError('forbidden', 'access was withdrawn during the push')
+        if (!(await update.authorise())) throw new HubError('forbidden', 'access was withdrawn meanwhile')
         // The decision is younger than these versions: it holds as long as they are still the ones found under the lock.
         known.access = { repo: outcome.locked.accessVer, actor: outcome.locked.actorAccessVer }
       } else {
@@ -136,7 +148,8 @@ type Known = { readonly gcEpoch: number | undefined; readonly access: Update['ac
 
 /** What does not need the answer of what was asked before it is sent along: a push waits for the database four times, and not twelve. */
 async function attemptUpdate(tx: Transaction, update: Update, known: Known): Promise<readonly CommandResult[]> {
-  const { repoId, staged } = update
+  const { repoId, staged, copies } = update
+  await copies?.lock(tx)
   const [locked, refs] = await Promise.all([
     lockRepository(tx, repoId, update.actorId),
     findRefsAndHead(tx, repoId, namesAsked(update.commands).map(bytesOf)),
@@ -146,6 +159,7 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   if (staged && locked.gcEpoch !== known.gcEpoch) throw new RollBack({ kind: 'epoch' })
   if (locked.accessVer !== known.access.repo || locked.actorAccessVer !== known.access.actor) throw new RollBack({ kind: 'access', locked })
   if (staged && !(await lockPackBlobs(tx, staged))) throw new RollBack({ kind: 'keep' })
+  const copiedBytes = (await copies?.take(tx, locked)) ?? 0
   const wanted = new Set(update.lfsOids)
   if ((await renewLinks(tx, repoId, [...wanted])).length < wanted.size)
     throw new RollBack(refuseAll(update, 'git-lfs objects are missing: send them again'))
@@ -165,8 +179,8 @@ async function attemptUpdate(tx: Transaction, update: Update, known: Known): Pro
   const newHead = chooseHead(head, headExists, changes.creates, update.commands)
   await stepRepository(tx, repoId, {
     refsChanged: true,
-    packsChanged: pack !== undefined,
-    addedBytes: pack && isNew ? pack.bytes : 0,
+    packsChanged: pack !== undefined || copiedBytes > 0,
+    addedBytes: copiedBytes + (pack && isNew ? pack.bytes : 0),
     ...(newHead === undefined ? {} : { headRef: Buffer.from(newHead, 'latin1') }),
     reveal: update.reveal ?? false,
   })
@@ -254,7 +268,7 @@ async function writeHistories(tx: Transaction, update: Update, { deletes, moves,
       actorId: update.actorId,
       action: update.action,
       repoId: update.repoId,
-      details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions },
+      details: { updateId: update.updateId, refs: steps.length, pushOptions: update.pushOptions, ...update.details },
     }),
   ])
 }

@@ -1,15 +1,15 @@
 import { zeroOid, type RefName } from '../../protocol/types.js'
 import { appendAudit } from '../db/audit.js'
-import { isUniqueViolation, type Database } from '../db/pool.js'
+import type { Database } from '../db/pool.js'
 import { databaseTime, insertHiddenRepository, isNameTaken, markRepositoryDeleted, type Visibility } from '../db/repositories.js'
 import type { RepoPath, RepoState, Versions } from '../db/versions.js'
 import { HubError } from '../errors.js'
 import type { Packs } from '../packs/packs.js'
 import type { Slices } from '../../protocol/ports.js'
-import { applyUpdate } from './apply-update.js'
 import { defaultAttributes } from './attributes.js'
 import { buildRootCommit, type CommitFile } from './commit-builder.js'
 import { streamPack } from './pack-stream.js'
+import { nameTaken, revealRepo } from './reveal-repo.js'
 import { createUpdateId } from './update-id.js'
 
 /** Who signs commits that the hub makes for somebody. */
@@ -44,10 +44,9 @@ export interface CreateRepoDependencies {
  * @throws HubError `already-exists`; `invalid` for files no commit can hold
  */
 export async function createRepo(deps: CreateRepoDependencies, request: CreateRepoRequest): Promise<RepoState> {
-  const { db, packs, versions } = deps
+  const { db, packs } = deps
   const { path, namespaceId, actor } = request
-  const taken = () => new HubError('already-exists', `You already created this ${path.type} repo`)
-  if (await isNameTaken(db, namespaceId, path.type, path.name)) throw taken()
+  if (await isNameTaken(db, namespaceId, path.type, path.name)) throw nameTaken(path)
   const commit = request.empty ? undefined : buildRootCommit(firstFiles(request), 'initial commit\n', authorOf(actor))
   const repoId = await insertHiddenRepository(db, { namespaceId, type: path.type, name: path.name, visibility: request.visibility, sdk: request.sdk })
 
@@ -67,31 +66,20 @@ export async function createRepo(deps: CreateRepoDependencies, request: CreateRe
     }))
   try {
     await staged?.publish()
-    const results = await applyUpdate(deps, {
+    return await revealRepo(deps, path, {
       repoId,
       updateId,
       staged,
-      atomic: true,
-      lfsOids: [],
       actorId: actor.id,
       startedAt,
-      pushOptions: [],
       action: 'repo.create',
-      reveal: true,
       commands: commit ? [{ name: 'refs/heads/main' as RefName, oldOid: zeroOid, newOid: commit.oid }] : [],
       accessVersions: { repo: 1, actor: actor.accessVer },
       authorise: async () => true, // creating was decided a moment ago, and the repository is nobody's yet
     })
-    const refusal = results.find((result) => result.kind === 'refused')
-    if (refusal?.kind === 'refused') throw new HubError('conflict', refusal.reason)
-  } catch (error) {
-    throw isUniqueViolation(error) ? taken() : error
   } finally {
     await staged?.dispose()
   }
-  const repo = (await versions.current({ repo: path })).repo
-  if (!repo) throw new HubError('conflict', `repository ${path.namespace}/${path.name} vanished while it was made`)
-  return repo
 }
 
 /** Hides a repository at once. Its bytes stay for the retention time. */

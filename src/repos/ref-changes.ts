@@ -105,3 +105,9 @@ export function visibilityClass(name: RefName): 0 | 1 | 2 {
   if (name.startsWith('refs/heads/') || name.startsWith('refs/tags/')) return 0
   return name.startsWith('refs/internal/') ? 2 : 1
 }
+
+/**
+ * Whether a copy of a repository gets a ref: branches, tags, and what was converted of them. Not what somebody proposes (`refs/pr`), nor anything
+ * that is hidden.
+ */
+export const isCopied = (name: RefName): boolean => /^refs\/(heads|tags|convert)\//.test(name)

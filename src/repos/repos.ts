@@ -6,6 +6,7 @@ import { HubError } from '../errors.js'
 import type { Answers } from '../packs/answers.js'
 import type { LargeFiles } from '../large-files/large-files.js'
 import type { Packs } from '../packs/packs.js'
+import { createDuplicateRepo, type DuplicateRepo, type DuplicateRepoDependencies } from './duplicate-repo.js'
 import { createRepo, deleteRepo, type CommitAuthor, type CreateRepoRequest } from './create-repo.js'
 import { createReceivePort } from './receive-push.js'
 import { createBundles, type Bundles } from './bundles.js'
@@ -33,6 +34,7 @@ export interface RepoInfo {
 export interface Repos extends RepoFiles, RefHistory, Bundles {
   /** @throws HubError `already-exists`, `invalid` */
   createRepo(request: CreateRepoRequest): Promise<RepoState>
+  readonly duplicateRepo: DuplicateRepo
   /** @throws HubError `repo-not-found` when somebody else was first */
   deleteRepo(repo: RepoState, actor: CommitAuthor): Promise<void>
   /** Of the default branch when no revision is named. @throws HubError `revision-not-found` */
@@ -53,7 +55,7 @@ export interface Repos extends RepoFiles, RefHistory, Bundles {
   slices(signal: AbortSignal): Slices
 }
 
-export interface ReposDependencies {
+export interface ReposDependencies extends DuplicateRepoDependencies {
   readonly db: Database
   readonly packs: Packs
   readonly versions: Versions
@@ -72,6 +74,7 @@ export function createRepos(deps: ReposDependencies): Repos {
   const { packs, answers } = deps
   return {
     createRepo: (request) => createRepo(deps, request),
+    duplicateRepo: createDuplicateRepo(deps),
     deleteRepo: (repo, actor) => deleteRepo(deps, repo, actor.id),
     slices: deps.slices,
     ...createRepoFiles(deps),

@@ -1,11 +1,12 @@
 import { join } from 'node:path'
 import t from 'tap'
-import { create, never, slices, workTree } from '../support/domain.js'
+import { workTree } from '../support/domain.js'
 import { git } from '../support/git.js'
 import { post, v2 } from '../support/hostile.js'
 import { gitText } from '../support/hub-git.js'
+import { putRef } from '../support/put-ref.js'
 import { serveHub } from '../support/served-hub.js'
-import { bodyOf, pkts } from '../support/wire.js'
+import { pkts } from '../support/wire.js'
 
 const hub = await serveHub(t)
 const dir = t.testdir()
@@ -17,24 +18,11 @@ const work = await workTree(dir)
 const main = await work.commit({ file: 'for all\n' })
 await git(['push', '-q', remote, 'HEAD:refs/heads/main'], { cwd: work.cwd })
 const change = await work.commit({ file: 'proposed\n' })
-await putRef('refs/pr/1', change, main)
+await putRef(hub, work, 'admin/reserved', { name: 'refs/pr/1', oid: change, base: main })
 const parent = await work.commit({ secret: 'not for all\n' })
 const hidden = await work.commit({ secret: 'nor this\n' })
-await putRef('refs/internal/keep', hidden, change)
+await putRef(hub, work, 'admin/reserved', { name: 'refs/internal/keep', oid: hidden, base: change })
 const secret = await work.rev(`${hidden}:secret`)
-
-/** What only the hub itself does: a ref that nobody can push. */
-async function putRef(name: string, oid: string, base: string): Promise<void> {
-  const { repos, versions } = hub.services
-  const repo = (await versions.current({ repo: { type: 'model', namespace: 'admin', name: 'reserved' } })).repo!
-  const actor = (await hub.services.findNamespace('admin'))!
-  const port = repos.openReceive(repo, { actor, authorise: async () => true, signal: never })
-  const request = { commands: [create(name, oid)], atomic: false, pushOptions: [] }
-  const staged = await port.stage(bodyOf(await work.pack(oid, `^${base}`)), request, { slices: slices() })
-  const results = await port.apply(staged, request, () => undefined)
-  await staged.dispose()
-  if (results[0]?.kind !== 'ok') throw new Error(JSON.stringify(results))
-}
 
 const ask = async (...lines: readonly string[]): Promise<string> =>
   (await post(hub, 'admin/reserved', 'git-upload-pack', pkts(...lines, '0000'), { headers: v2 })).text

@@ -49,7 +49,12 @@ export function meanwhile(packs: Packs, happen: () => Promise<unknown>): Packs {
     ...packs,
     stage: async (...args) => {
       const staged = await packs.stage(...args)
-      await (happened ??= happen())
+      try {
+        await (happened ??= happen())
+      } catch (error) {
+        await staged.dispose()
+        throw error
+      }
       return staged
     },
   }

@@ -13,6 +13,9 @@ import { createHotVersions } from '../../src/db/hot-versions.js'
 import { createVersions, type RepoState, type Versions } from '../../src/db/versions.js'
 import { createKeeper, type Keeper } from '../../src/kept/keep.js'
 import { createAnswers } from '../../src/packs/answers.js'
+import { classify } from '../../src/packs/collect/classify.js'
+import { repackHere } from '../../src/packs/collect/repack-here.js'
+import { findPointers } from '../../src/packs/find-pointers.js'
 import { packsInStore } from '../../src/packs/local-packs.js'
 import { PackCache } from '../../src/packs/pack-cache.js'
 import { createPacks, type Packs, type PacksOptions } from '../../src/packs/packs.js'
@@ -111,6 +114,9 @@ export async function openDomain(
     packs,
     versions,
     answers: createAnswers({ answerBytes: 2 ** 20, ...(jobs ? { jobs } : {}) }),
+    classify,
+    repack: repackHere,
+    findPointers,
     slices,
     maxRefs: 100_000,
     largeFiles,

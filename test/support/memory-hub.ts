@@ -90,6 +90,10 @@ export function createMemoryHub(options: Partial<AppOptions> & { readonly repos?
       if (find(path)) throw new HubError('already-exists', `You already created this ${path.type} repo`)
       return hub.addRepo(path, { visibility, sdk: sdk ?? null })
     },
+    async duplicateRepo({ source, path, visibility = source.visibility }) {
+      if (find(path)) throw new HubError('already-exists', `You already created this ${path.type} repo`)
+      return hub.addRepo(path, { visibility, sdk: source.sdk, gated: source.gated })
+    },
     deleteRepo: async (repo) => void repos.splice(repos.indexOf(repo), 1),
     repoInfo: async (_repo, { revision } = {}) => {
       if (revision !== undefined && revision !== 'main' && revision !== 'refs/pr/1')

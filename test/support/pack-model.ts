@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { ProtocolError } from '../../protocol/errors.js'
 import { createObjectReader } from '../../protocol/pack/reader.js'
 import { oidBytes } from '../../protocol/oid.js'
@@ -5,37 +6,42 @@ import type { Oid } from '../../protocol/types.js'
 import { removeRetiredPacks } from '../../src/db/packs.js'
 import { sql } from '../../src/db/sql.js'
 import type { RepoState } from '../../src/db/versions.js'
+import { findPointers } from '../../src/packs/find-pointers.js'
+import { collectBlobs, duplicate, objectsIn } from './copies.js'
 import { collecting, folding, meanwhile } from './collections.js'
 import { create, move, never, remove, type Domain } from './domain.js'
 import type { Dice } from './dice.js'
-import { blob, commitOf, nameOf, packOf, treeOf, type Base } from './packs.js'
-
-interface Made {
-  readonly object: Base & { readonly data: Buffer }
-  readonly refers: readonly string[]
-  /** When a ref last led to it, in hours of the model. */
-  seenAt: number
-}
+import { ObjectSets, type KnownObject } from './object-sets.js'
+import { blob, commitOf, nameOf, packOf, treeOf } from './packs.js'
 
 const retentionHours = 24
 const branches = 6
+/** A pack with one of them does not live in the database. */
+const large = [1, 2, 3].map((seed) =>
+  blob(Array.from({ length: 4_000 }, (_, i) => createHash('sha256').update(`${seed} ${i}`).digest('hex')).join('')),
+)
 
 /** What a repository must hold, as sets, beside the repository that is to hold it. Fails by throwing. */
 export class PackModel {
   readonly #domain: Domain
   readonly #repo: RepoState
   readonly #dice: Dice
-  readonly #objects = new Map<string, Made>()
+  readonly #objects: ObjectSets
   readonly #commits: string[] = []
   readonly #refs = new Map<string, string>()
   #hours = 0
   #made = 0
   readonly counts: Record<string, number> = {}
 
-  constructor(domain: Domain, repo: RepoState, dice: Dice) {
+  /** `like`: of which it is a copy. */
+  constructor(domain: Domain, repo: RepoState, dice: Dice, like?: PackModel) {
     this.#domain = domain
     this.#repo = repo
     this.#dice = dice
+    this.#objects = like ? like.#objects.unseen() : new ObjectSets()
+    if (!like) return
+    this.#commits.push(...like.#commits)
+    this.#made = like.#made
   }
 
   /** One thing that happens to a repository. */
@@ -76,10 +82,94 @@ export class PackModel {
     }
   }
 
+  /** A copy of the repository, which holds what branches led to and nothing else. Now and then much happens to this one meanwhile. */
+  async duplicate(name: string): Promise<PackModel> {
+    if (this.#dice(3) > 0) await this.#collecting({ splitBytes: 1e9 })(this.#repo.id, { signal: never })
+    const states = [new Map(this.#refs)]
+    let happened: Promise<void> | undefined
+    const happen = () => {
+      happened ??= this.#happen().then((purged) => {
+        if (purged) states.length = 0
+        states.push(new Map(this.#refs))
+      })
+      return happened
+    }
+    const deps = {
+      packs: meanwhile(this.#domain.packs, happen),
+      findPointers: async (...args: Parameters<typeof findPointers>) => {
+        await happen()
+        return findPointers(...args)
+      },
+    }
+    const source = (await this.#domain.versions.repoById(this.#repo.id))!
+    const repo = await duplicate(this.#domain, source, name, this.#dice(2) === 0 ? deps : {})
+    const copy = new PackModel(this.#domain, repo, this.#dice, this)
+    await copy.#takeRefs(states)
+    this.#count(happened ? 'copied, raced' : 'copied', true)
+    return copy
+  }
+
+  /** The refs are the branches of one of these states; in packs there is what they lead to. */
+  async #takeRefs(states: readonly ReadonlyMap<string, string>[]): Promise<void> {
+    const view = await this.#domain.packs.openSnapshot(this.#repo.id)
+    try {
+      const found = view.refs.list.map(({ name, oid }) => `${name} ${oid}`).join()
+      const branches = states.map((state) => [...state].filter(([name]) => name.startsWith('refs/heads/')).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      const state = branches.find((refs) => refs.map(([name, oid]) => `${name} ${oid}`).join() === found)
+      if (!state) throw new Error(`a copy has the refs ${found}`)
+      for (const [name, oid] of state) this.#refs.set(name, oid)
+      const held = objectsIn(view)
+      const reachable = this.#reachable()
+      for (const name of reachable) if (!held.has(name)) throw new Error(`${name} was not copied`)
+      for (const name of held) if (!reachable.has(name)) throw new Error(`${name} was copied, and no branch leads there`)
+      this.#count(
+        'shared',
+        view.packs.some((pack) => pack.collected),
+      )
+    } finally {
+      view.release()
+    }
+  }
+
+  /** Some of what may happen while something else is under way. Whether there was a purge among it. */
+  async #happen(): Promise<boolean> {
+    for (let left = 1 + this.#dice(3); left > 0; left--) await (this.#dice(2) === 0 ? this.#moveBack() : this.#push())
+    if (this.#dice(3) === 0) await this.#delete()
+    const roll = this.#dice(4)
+    if (roll === 0) await this.purge()
+    if (roll === 1) await this.#collecting()(this.#repo.id, { signal: never })
+    if (this.#dice(2) === 0) await collectBlobs(this.#domain)
+    return roll === 0
+  }
+
+  /** What no ref leads to is gone for good. */
+  async purge(): Promise<void> {
+    const { outcome } = await this.#collecting({ retentionMs: 0 })(this.#repo.id, { purge: true, signal: never })
+    if (outcome !== 'collected') throw new Error(`a purge came to: ${outcome}`)
+    const needed = this.#reachable()
+    const view = await this.#domain.packs.openSnapshot(this.#repo.id)
+    view.release()
+    for (const [oid, made] of this.#objects) {
+      if (needed.has(oid)) continue
+      made.seenAt = -1
+      if (view.find(oidBytes(oid as Oid), 'read') !== -1) throw new Error(`${oid} is there after a purge`)
+    }
+    this.#count('purged', true)
+  }
+
+  /** The repository is deleted, and its packs go out of use, and from the database. */
+  async end(): Promise<void> {
+    const { db, repos, versions, adminId } = this.#domain
+    await repos.deleteRepo((await versions.repoById(this.#repo.id))!, { id: adminId, name: 'admin', accessVer: 1 })
+    await db.execute(sql`UPDATE packs SET state = 'retired', retired_at = now() - interval '48 hours' WHERE repo_id = ${this.#repo.id}`)
+    await db.transaction((tx) => removeRetiredPacks(tx, retentionHours * 3_600_000, 1_000))
+  }
+
   /** A commit upon one that there was at some time, with or without what it stands on. */
   async #push(before?: () => Promise<void>): Promise<boolean> {
     const base = this.#commits.length > 0 ? this.#commits[this.#pick(this.#commits.length)]! : undefined
     const files = Array.from({ length: 1 + this.#dice(3) }, () => blob(`file ${this.#dice(3) === 0 ? this.#dice(50) : `new ${this.#made++}`}`))
+    if (this.#dice(5) === 0) files.push(large[this.#dice(large.length)]!)
     const entries = [...new Set(files.map(nameOf))].map((oid, i) => ['100644', `f${i}`, oid] as [string, string, string])
     const tree = treeOf(...entries)
     const commit = commitOf(nameOf(tree), ...(base === undefined ? [] : [base]))
@@ -87,7 +177,7 @@ export class PackModel {
     const fresh = [commit, tree, ...files]
     // A client that knows no better leaves out what the other side once had.
     const whole = base !== undefined && this.#dice(4) === 0
-    const sent = new Map([...(whole ? this.#closure(base) : [])].map((name) => [name, this.#objects.get(name)!.object]))
+    const sent = new Map([...(whole ? this.#objects.closure(base) : [])].map((name) => [name, this.#objects.get(name)!.object]))
     for (const object of fresh) sent.set(nameOf(object), object)
     const name = this.#name()
     const old = this.#refs.get(name)
@@ -210,25 +300,12 @@ export class PackModel {
     return this.#dice(3) === 0 ? this.#dice(count) : count - 1 - this.#dice(Math.min(count, 5))
   }
 
-  #know(object: Made['object'], refers: readonly string[]): void {
-    const oid = nameOf(object)
-    if (!this.#objects.has(oid)) this.#objects.set(oid, { object, refers, seenAt: this.#hours })
+  #know(object: KnownObject['object'], refers: readonly string[]): void {
+    this.#objects.know(object, refers, this.#hours)
   }
 
   #reachable(): ReadonlySet<string> {
-    const reached = new Set<string>()
-    for (const tip of this.#refs.values()) this.#closure(tip, reached)
-    return reached
-  }
-
-  #closure(start: string, reached = new Set<string>()): Set<string> {
-    const pending = [start]
-    for (let oid = pending.pop(); oid !== undefined; oid = pending.pop()) {
-      if (reached.has(oid)) continue
-      reached.add(oid)
-      pending.push(...this.#objects.get(oid)!.refers)
-    }
-    return reached
+    return this.#objects.closure(...this.#refs.values())
   }
 
   #count(what: string, happened: boolean): void {

@@ -33,6 +33,7 @@ t.test('help is everywhere', async (t) => {
     'migrate-store --help',
     'repo create --help',
     'repo delete -h',
+    'repo duplicate -h',
     'user create --help',
     'token create --help',
   ]) {
@@ -54,6 +55,10 @@ t.test('what is not understood ends with 2, what fails with 1', async (t) => {
   t.match(await run('migrate-store --to /nowhere/x.env', {}), { code: 2, err: /^cairn: \/nowhere\/x.env cannot be read: ENOENT/ })
   t.match(await run('repo create tiny'), { code: 2, err: /expected a repository such as admin\/tiny-bert, got 'tiny'/ })
   t.match(await run('repo create a/b --type kernel'), { code: 2, err: /--type is one of model, dataset, space/ })
+  t.match(await run('repo duplicate a/b'), { code: 2, err: /repo duplicate takes .*, got 'a\/b'\nusage: cairn repo duplicate/ })
+  t.match(await run('repo duplicate a/b c'), { code: 2, err: /expected a repository such as admin\/tiny-bert, got 'c'/ })
+  t.match(await run('repo duplicate a/b a/c --private --public'), { code: 2, err: /--private and --public: which\?/ })
+  t.match(await run('repo duplicate admin/none admin/c'), { code: 1, err: 'cairn: Repository not found [404]' })
   t.match(await run('repo create a/b --fast'), { code: 2, err: /--fast/ })
   t.match(await run('token create bob --role god'), { code: 2, err: /--role is read or write/ })
   t.match(await run('user create bob'), { code: 1, out: '', err: "cairn: the name 'bob' is taken [409]" })
@@ -75,6 +80,13 @@ t.test('repositories, users and tokens', async (t) => {
   t.match(
     hub.repos.find(({ name }) => name === 'data'),
     { type: 'dataset', visibility: 'private' },
+  )
+  t.same(await run('repo duplicate admin/data admin/more --type dataset'), { code: 0, out: `${url}/datasets/admin/more`, err: '' })
+  t.same(await run('repo duplicate admin/data admin/open --type dataset --public'), { code: 0, out: `${url}/datasets/admin/open`, err: '' })
+  t.same(await run('repo duplicate admin/tiny-bert admin/own --private'), { code: 0, out: `${url}/admin/own`, err: '' })
+  t.same(
+    ['more', 'open', 'own'].map((name) => hub.repos.find((repo) => repo.name === name)?.visibility),
+    ['private', 'public', 'private'],
   )
   t.same(await run('repo delete admin/data --type dataset'), { code: 0, out: 'deleted dataset admin/data', err: '' })
   t.equal(

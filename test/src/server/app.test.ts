@@ -128,6 +128,67 @@ t.test('routes about namespaces and the hub', async (t) => {
   for (const [label, request, row] of table) t.equal(await statuses(request), row, label)
 })
 
+/*                                                                  anonymous wrong fine stranger ownerReads owner adminReads admin */
+const duplicates = {
+  'bob/new': {
+    Open: '401 401 403 200 403 403 403 200',
+    secret: '401 401 404 404 403 403 403 200',
+    absent: '401 401 404 404 404 404 404 404',
+    gated: '401 401 403 403 403 403 403 200',
+    off: '401 401 403 403 403 403 403 200',
+  },
+  'alice/new': {
+    Open: '401 401 403 403 403 200 403 200',
+    secret: '401 401 404 404 403 200 403 200',
+    absent: '401 401 404 404 404 404 404 404',
+    gated: '401 401 403 403 403 200 403 200',
+    off: '401 401 403 403 403 403 403 200',
+  },
+  'alice/open': {
+    Open: '401 401 403 403 403 409 403 409',
+    secret: '401 401 404 404 403 409 403 409',
+  },
+  'nobody/new': {
+    Open: '401 401 403 403 403 403 403 403',
+    secret: '401 401 404 404 403 403 403 403',
+  },
+}
+
+t.test('a copy is for who may read the one and make the other', async (t) => {
+  for (const [i, [repository, expected]] of Object.entries(duplicates).entries())
+    for (const [name, row] of Object.entries(expected)) {
+      const url = `/api/${['models', 'datasets', 'spaces'][i % 3]}/alice/${name}/duplicate`
+      t.equal(await statuses({ method: 'POST', url, payload: { repository } }), row, `${url} as ${repository}`)
+    }
+})
+
+t.test('what a copy is called, and who sees it', async (t) => {
+  const { app, repos } = createPeopledHub()
+  const post = async (url: string, payload: object, token = 'hf_owner') => {
+    const { statusCode, body } = await app.inject({ method: 'POST', url, payload, headers: { authorization: `Bearer ${token}`, host: 'localhost' } })
+    return { statusCode, ...JSON.parse(body) }
+  }
+  const made = (name: string) => repos.find((repo) => repo.name === name)
+  const from = (name: string) => `/api/datasets/alice/${name}/duplicate`
+  t.same(await post(from('open'), { repository: 'alice/a' }), { statusCode: 200, url: 'http://localhost/datasets/Alice/a' })
+  t.match(made('a'), { type: 'dataset', visibility: 'public', gated: null })
+  t.equal((await post(from('secret'), { repository: 'b', resourceGroupId: null, hardware: 'cpu-basic' })).url, 'http://localhost/datasets/Alice/b')
+  t.match(made('b'), { visibility: 'private' }, 'as the one it is a copy of')
+  await post(from('open'), { repository: 'c', private: true })
+  await post(from('secret'), { repository: 'd', visibility: 'public' })
+  await post(from('secret'), { repository: 'e', private: false })
+  await post(from('gated'), { repository: 'f' })
+  t.same([made('c')?.visibility, made('d')?.visibility, made('e')?.visibility, made('f')?.gated], ['private', 'public', 'public', 'manual'])
+  t.same(await post(from('open'), { repository: 'alice/SECRET' }), {
+    statusCode: 409,
+    error: 'You already created this dataset repo',
+    url: 'http://localhost/datasets/Alice/SECRET',
+  })
+  for (const wrong of [{}, { repository: 7 }, { repository: 'alice/' }, { repository: 'alice/x/y' }, { repository: 'g', visibility: 'protected' }])
+    t.equal((await post(from('open'), wrong)).statusCode, 400, JSON.stringify(wrong))
+  t.match(await post('/api/models/alice/absent/duplicate', { repository: 'h' }), { statusCode: 404, error: 'Repository not found' })
+})
+
 t.test('what is private and what is absent are refused in the same words', async (t) => {
   const { app } = createPeopledHub()
   for (const headers of [{}, { authorization: 'Bearer hf_stranger' }]) {

@@ -88,6 +88,7 @@ t.test('while it is moved a hub says so to everybody who wants to change somethi
       ['POST', '/api/cairn/users/admin/tokens', { name: 'x' }],
       ['POST', '/api/cairn/repos', { id: 'admin/other' }],
       ['POST', '/api/repos/create', { name: 'other' }],
+      ['POST', '/api/models/admin/m/duplicate', { repository: 'other' }],
       ['DELETE', '/api/repos/delete', { name: 'm', organization: 'admin' }],
       ['POST', '/api/cairn/gc', {}],
       ['POST', '/api/cairn/fsck', { repair: true }],

@@ -1,0 +1,62 @@
+import type { FastifyInstance } from 'fastify'
+import { repoTypes, type Visibility } from '../db/repositories.js'
+import { findRepoPath, parseNewRepoPath, repoTypePaths, repoUrl } from '../http/repo-path.js'
+import { authorizeNamespace, authorizeRepo, requestHub, signedInActor } from '../http/request-context.js'
+import type { Repos } from '../repos/repos.js'
+import { withUrlWhenTaken } from './create-repo.js'
+import { namespaceAndName } from './repo-name.js'
+
+interface DuplicateBody {
+  readonly repository: string
+  readonly visibility?: Visibility | null
+  readonly private?: boolean | null
+}
+
+const body = {
+  type: 'object',
+  required: ['repository'],
+  properties: {
+    repository: { type: 'string', maxLength: 200 },
+    visibility: { enum: ['public', 'private', null] },
+    private: { type: ['boolean', 'null'] },
+  },
+}
+
+/**
+ * `POST /api/{models,datasets,spaces}/{ns}/{name}/duplicate`: a repository with the branches, tags and large files of this one, for who may read it
+ * and make one of that name. As public or private as this one, unless said otherwise.
+ */
+export function duplicateRepoRoutes(app: FastifyInstance, { repos }: { readonly repos: Repos }): void {
+  for (const repoType of repoTypes) {
+    const url = `/api/${repoTypePaths[repoType].plural}/:namespace/:name/duplicate`
+    app.post<{ Body: DuplicateBody; Params: { namespace: string; name: string } }>(
+      url,
+      { schema: { body }, config: { repoType, access: 'signed-in' } },
+      async (request) => {
+        const { params } = request
+        const { baseUrl, clientGone, mayStill, mayStillInNamespace } = requestHub(request)
+        const actor = signedInActor(request)
+        const source = await authorizeRepo(request, findRepoPath(repoType, params.namespace, params.name), 'content.read')
+        const { repository, visibility, private: isPrivate } = request.body
+        const [owner, name] = namespaceAndName(repository, null, actor.name)
+        const namespace = await authorizeNamespace(request, owner, 'namespace.create')
+        const path = parseNewRepoPath(repoType, namespace.name, name)
+        const asked = typeof isPrivate === 'boolean' ? (isPrivate ? 'private' : 'public') : undefined
+        const repo = await withUrlWhenTaken(baseUrl, path, () =>
+          repos.duplicateRepo({
+            source,
+            actor,
+            path,
+            namespaceId: namespace.id,
+            visibility: visibility ?? asked,
+            authorise: async () => (await mayStill('content.read')) && mayStillInNamespace(namespace.id, 'namespace.create'),
+            signal: clientGone,
+          }),
+        )
+        const names = { source: `${source.namespace}/${source.name}`, repo: `${repo.namespace}/${repo.name}` }
+        request.log.info({ ...names, repoType, actor: actor.name }, 'repository duplicated')
+        return { url: repoUrl(baseUrl, repo) }
+      },
+    )
+  }
+}

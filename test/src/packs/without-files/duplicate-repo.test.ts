@@ -1,0 +1,3 @@
+import '../../../support/without-files.js'
+
+await import('../../repos/duplicate-repo.test.js')
