@@ -22,4 +22,9 @@ export class EntryMarks {
     const marks = (this.#packs[pack] ??= new Uint8Array(this.#view.objectsIn(pack)))
     marks[entry >>> 0]! |= bits
   }
+
+  /** Sets bits of all entries of a pack, in place of what they had. */
+  fill(pack: number, bits: number): void {
+    this.#packs[pack] = new Uint8Array(this.#view.objectsIn(pack)).fill(bits)
+  }
 }

@@ -6,7 +6,7 @@ import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
 import { wholeFilter } from './object-filter.js'
 import type { ObjectSet } from './object-set.js'
-import type { Boundary, Entry, ObjectFilter, PackRequest, PackView, WorkOptions } from './ports.js'
+import type { Boundary, Entry, GivenPacks, ObjectFilter, PackRequest, PackView, WorkOptions } from './ports.js'
 import { PriorityQueue } from './priority-queue.js'
 import { TreeEdges } from './tree-edges.js'
 import { TreeWalk } from './tree-walk.js'
@@ -43,6 +43,25 @@ export async function enumerateObjects(view: PackView, request: PackRequest, opt
   return enumeration.finish()
 }
 
+/** Where more commits than this came since, the packs that are given are no great help. */
+const maxCommitsBeyond = 10_000
+
+/**
+ * Everything reachable from the wants that is not in the packs given, and nothing that is. Undefined: the wants do not lead to all that is in
+ * these, or to too much beside it. The request has no haves and no boundary.
+ * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
+ */
+export async function enumerateBeyond(view: PackView, request: PackRequest, given: GivenPacks, options: WorkOptions): Promise<ObjectSet | undefined> {
+  const enumeration = new Enumeration(view, options)
+  enumeration.give(given.packs)
+  for (const oid of request.wants) await enumeration.want(oid)
+  if (!(await enumeration.walkCommits(maxCommitsBeyond))) return undefined
+  if (!enumeration.meets(given.roots, request)) return undefined
+  await enumeration.walkTrees(request.filter)
+  if (request.includeTag) await enumeration.includeTags()
+  return enumeration.finish()
+}
+
 /** They know nothing of histories that are cut, nor of what is left out. */
 export const mayUseBitmaps = ({ boundary, filter }: PackRequest): boolean => !boundary && !filter
 
@@ -66,6 +85,8 @@ class Enumeration {
   readonly #namedTrees = new EntryList()
   readonly #walk: TreeWalk
   #edgesLeft = 0
+  /** What is had is sent as well, beside the answer. */
+  #given = false
 
   constructor(view: PackView, options: WorkOptions) {
     this.#view = view
@@ -88,6 +109,19 @@ class Enumeration {
       await this.#addEdge(entry)
       for (const parent of (await this.#history.commit(entry)).parents) await this.#enqueue(parent)
     }
+  }
+
+  /** All that is in these packs is had, wherever it lies. Before anything is wanted. */
+  give(packs: readonly number[]): void {
+    this.#given = true
+    for (const pack of packs) this.#marks.fill(pack, objectBits.had)
+  }
+
+  /** Whether the walk over commits came to all of these, or they come along as tags do. */
+  meets(roots: readonly Oid[], { wants, includeTag }: PackRequest): boolean {
+    const wanted = new Set(wants)
+    if (includeTag) for (const { oid, peeled } of this.#view.refs.list) if (peeled !== undefined) wanted.add(oid)
+    return roots.every((oid) => wanted.has(oid) || this.#marks.get(this.#history.get(oid)) & objectBits.queued)
   }
 
   async want(oid: Oid): Promise<void> {
@@ -160,7 +194,7 @@ class Enumeration {
     this.#commits.push(entry)
     this.#sentTrees.push(this.#history.tree(this.#known.treeOf(commit), entry))
     for (const parent of this.#known.parentsOf(commit)) {
-      if (this.#marks.get(parent) & objectBits.had) await this.#addEdge(parent)
+      if (!this.#given && this.#marks.get(parent) & objectBits.had) await this.#addEdge(parent)
     }
   }
 
@@ -190,7 +224,8 @@ class Enumeration {
       await this.#pause()
       if (peeled === undefined) continue
       const target = history.find(peeled)
-      if (target === -1 || !(this.#marks.get(target) & objectBits.included)) continue
+      const sent = this.#given ? objectBits.included | objectBits.had : objectBits.included
+      if (target === -1 || !(this.#marks.get(target) & sent)) continue
       for (let entry = history.get(oid); this.#view.typeOf(entry) === objectTypes.tag; entry = await history.tagTarget(entry)) this.#addTag(entry)
     }
   }

@@ -90,6 +90,14 @@ export interface PackRequest {
   readonly filter?: ObjectFilter
 }
 
+/** Packs that a client gets whole beside its answer: whatever they hold, they hold all it leads to, but for what a filter leaves out. */
+export interface GivenPacks {
+  /** Ordinals. The view finds what is in them there, wherever else it is. */
+  readonly packs: readonly number[]
+  /** What they hold and nothing in them refers to. */
+  readonly roots: readonly Oid[]
+}
+
 /** Of a partial clone. Infinity: no bound. */
 export interface ObjectFilter {
   /** Blobs of this size and more are left out. */

@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto'
 import { deepen } from '../../protocol/deepen.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidBytes } from '../../protocol/oid.js'
+import { packBeyond, type PackBeyond } from '../../protocol/pack/beyond.js'
 import { answerPack } from '../../protocol/pack/writer.js'
 import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
-import { findBlobless, findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
+import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks, type PacksGiven } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
 import type { AnswerInTheMaking } from './kept-answer.js'
 import type { SharedAnswerName, SharedAnswers } from './shared-answers.js'
@@ -57,7 +58,7 @@ export interface AnswersOptions {
   /** Memory for answers that are kept. */
   readonly answerBytes: number
   /** Where packs are made; by default on this thread, in the caller's slices. */
-  readonly jobs?: { readonly answer: AnswerPack; readonly reaches: Reaches; readonly deepen: Deepen }
+  readonly jobs?: { readonly answer: AnswerPack; readonly beyond: PackBeyond; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
   /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
   readonly files?: AnswerFiles | undefined
@@ -70,7 +71,7 @@ export interface AnswersOptions {
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
-  jobs = { answer: answerPack, reaches, deepen },
+  jobs = { answer: answerPack, beyond: packBeyond, reaches, deepen },
   limits = {},
   files,
   shared,
@@ -89,16 +90,26 @@ export function createAnswers({
       const keys = keysOf(view, caller)
       const make = (inner: WorkOptions) =>
         makeHere(view, request, inner, () => makeInTurn(turns, keys, maxBuildMs, inner, (inTime) => jobs.answer(view, request, inTime)))
-      if (!files || !isClone(view, request)) return watched(view, make(options), (outcome) => onAnswered('walk', outcome))
-      let source: AnswerSource = 'kept'
-      const key = keyOf(view, request)
-      const made = files.answer(scopeOf(view), key, (inner) => begin(view, shared, key, inner, make, (from) => (source = from)), options)
-      return watched(view, made, (outcome) => onAnswered(source, outcome))
+      let source: AnswerSource = 'walk'
+      const made = (): AsyncIterable<Uint8Array> => {
+        if (!files || !isClone(view, request)) return make(options)
+        source = 'kept'
+        const key = keyOf(view, request)
+        return files.answer(scopeOf(view), key, (inner) => begin(view, shared, key, inner, make, (from) => (source = from)), options)
+      }
+      const given = findGiven(view, request)
+      if (!given) return watched(view, made(), (outcome) => onAnswered(source, outcome))
+      const look = () =>
+        inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
+          jobs.beyond(view.searching(given.packs), request, given, inTime),
+        )
+      const chunks = joinWhatIsNew(view, given, look, made, options, () => (source = 'stored'))
+      return watched(view, chunks, (outcome) => onAnswered(source, outcome))
     },
     reaches: jobs.reaches,
     deepenFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.deepen(view, request, options)
-      return cutInTurn(cuts, keysOf(view, caller), maxBuildMs, options, (inTime) => jobs.deepen(view, request, inTime))
+      return inTurn(cuts, keysOf(view, caller), maxBuildMs, options, 'cutting the history', (inTime) => jobs.deepen(view, request, inTime))
     },
     // Tags that go along depend on the refs; all else follows from the wants.
     cacheFor: (view) => memory.within(`${scopeOf(view)} ${view.versions.refsVer}`),
@@ -205,17 +216,32 @@ async function* makeInTurn(
   }
 }
 
-/** Where a history ends, found in its turn. */
-async function cutInTurn<T>(
+/** What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, `made`. */
+async function* joinWhatIsNew(
+  view: Snapshot,
+  { packs }: PacksGiven,
+  look: () => Promise<Uint8Array | undefined>,
+  made: () => AsyncIterable<Uint8Array>,
+  options: WorkOptions,
+  onJoined: () => void,
+): AsyncGenerator<Uint8Array> {
+  const beyond = await look()
+  if (beyond) onJoined()
+  yield* beyond ? readJoinedPacks(view, packs, options, beyond) : made()
+}
+
+/** Something that is found out in its turn. */
+async function inTurn<T>(
   turns: Turns,
   keys: TurnKeys,
   maxMs: number,
   options: WorkOptions,
-  cut: (options: WorkOptions) => Promise<T>,
+  what: string,
+  find: (options: WorkOptions) => Promise<T>,
 ): Promise<T> {
-  const { inTime, limit, end } = await beginInTurn(turns, keys, maxMs, options, 'cutting the history')
+  const { inTime, limit, end } = await beginInTurn(turns, keys, maxMs, options, what)
   try {
-    return await cut(inTime)
+    return await find(inTime)
   } catch (error) {
     throw limit.explain(error)
   } finally {
@@ -236,7 +262,7 @@ function readStoredAnswer(view: Snapshot, request: PackRequest, options: WorkOpt
   const blobless = findBlobless(view, request)
   if (blobless !== -1) return readStoredPack(view, blobless, options)
   const joined = findJoinedAnswer(view, request)
-  return joined && readJoinedPacks(view, joined, options)
+  return joined && readJoinedPacks(view, [joined.meta, joined.blobs], options)
 }
 
 /** The same chunks until something is purged from the repository, and how they ended. */

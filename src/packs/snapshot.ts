@@ -58,6 +58,8 @@ export interface Snapshot extends PackView {
   commitsFrom(prefix: string): readonly Oid[]
   /** The same repository as if it had these packs alone, given by ascending ordinal. Valid until this snapshot is released, and never released itself. */
   only(packs: readonly number[]): Snapshot
+  /** The same, which finds what is in these packs there, wherever else it is. They have to be ones that may be relied on. Valid until `release`. */
+  searching(first: readonly number[]): Snapshot
   /** For another thread, which makes a PackView of it with `snapshotFromMessage`. Valid until `release`. */
   toMessage(): SnapshotMessage
   /** For that other thread. Undefined: all files are here for good. */
@@ -98,6 +100,8 @@ export interface PackSet {
   readonly creditStored: number
   /** Every pack may be relied on: nothing has to be searched twice. */
   readonly allCredit: boolean
+  /** Ordinals of packs that are searched before all others; not there: none. */
+  readonly first?: readonly number[]
 }
 
 /** Cloneable: shared memory, paths, numbers. Shared memory must not go into a transfer list. */
@@ -120,6 +124,7 @@ export interface SnapshotMessage {
   readonly credit: Uint8Array
   readonly creditStored: number
   readonly allCredit: boolean
+  readonly first: readonly number[]
 }
 
 const high = 2 ** 32
@@ -151,6 +156,10 @@ export class PackSetView implements PackView {
 
   /** What may be relied on is found first, whatever it is wanted for. */
   find(oid: Uint8Array, use: FindUse): Entry {
+    for (const pack of this.#set.first ?? []) {
+      const entry = this.findIn(pack, oid)
+      if (entry !== -1) return entry
+    }
     const entry = this.#search(oid, true)
     return entry !== -1 || use === 'credit' || this.#set.allCredit ? entry : this.#search(oid, false)
   }
@@ -306,6 +315,10 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
     return leases ? leases.stream(pack, signal) : set.stored[pack]!.file!.stream()
   }
 
+  searching(first: readonly number[]): Snapshot {
+    return new RepoSnapshot({ ...this.#parts, set: { ...this.#parts.set, first }, release: () => undefined })
+  }
+
   only(packs: readonly number[]): Snapshot {
     const { set, leases } = this.#parts
     return new RepoSnapshot({ ...this.#parts, set: subsetOf(set, packs), leases: leases && leasesOf(leases, packs), release: () => undefined })
@@ -332,6 +345,7 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
       credit: set.credit,
       creditStored: set.creditStored,
       allCredit: set.allCredit,
+      first: set.first ?? [],
     }
   }
 }
@@ -356,9 +370,9 @@ export function snapshotFromMessage(message: SnapshotMessage, files: PackFiles, 
     opened.push(bytes)
     return { table: ObjectTable.openChecked(table), bytes, credit, path }
   })
-  const { numbers, ordinals, credit, creditStored, allCredit } = message
+  const { numbers, ordinals, credit, creditStored, allCredit, first } = message
   const reader = new InlineReader(files)
-  const set: PackSet = { packs: [], stored, inline: { ...message.inline, tables: [] }, numbers, ordinals, credit, creditStored, allCredit }
+  const set: PackSet = { packs: [], stored, inline: { ...message.inline, tables: [] }, numbers, ordinals, credit, creditStored, allCredit, first }
   const release = (): void => {
     for (const bytes of opened) bytes.drop()
     reader.close()

@@ -33,7 +33,8 @@ function holdsItsTags(view: Snapshot, ordinal: number): boolean {
   )
 }
 
-function rootsOf(roots: Uint8Array): Oid[] {
+/** As a pack's row has them. */
+export function rootsOf(roots: Uint8Array): Oid[] {
   return Array.from({ length: roots.length / 20 }, (_, i) => oidFromBytes(roots, i * 20))
 }
 

@@ -74,7 +74,7 @@ function refsOf(view: Snapshot, { meta }: PackPair): BundleRef[] {
 async function* streamBundle(view: Snapshot, pair: PackPair, slices: Slices): AsyncGenerator<Uint8Array> {
   try {
     yield* encodeBundleHeader({ refs: refsOf(view, pair) })
-    for await (const chunk of readJoinedPacks(view, pair, { slices })) {
+    for await (const chunk of readJoinedPacks(view, [pair.meta, pair.blobs], { slices })) {
       view.checkEra()
       yield chunk
     }

@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
-import type { DeepenRequest, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
+import type { DeepenRequest, GivenPacks, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { LoadedBitmaps } from '../bitmaps/open-bitmaps.js'
 import type { Classified, ClassifyRequest } from '../collect/classify.js'
@@ -22,6 +22,7 @@ export type Job =
       readonly bitmaps: LoadedBitmaps | undefined
     }
   | { readonly kind: 'reach'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[]; readonly haves: readonly Oid[] }
+  | { readonly kind: 'beyond'; readonly snapshot: SnapshotMessage; readonly request: PackRequest; readonly given: GivenPacks }
   | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
   | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
@@ -65,6 +66,7 @@ export type JobResult =
   | { readonly kind: 'resolve'; readonly part: ResolvedPart }
   | { readonly kind: 'enumerate' }
   | { readonly kind: 'reach'; readonly reached: boolean }
+  | { readonly kind: 'beyond'; readonly pack: Uint8Array | undefined }
   | { readonly kind: 'deepen'; readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
   | { readonly kind: 'repack' }

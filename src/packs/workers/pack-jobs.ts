@@ -1,5 +1,6 @@
 import { mayUseBitmaps } from '../../../protocol/enumerate.js'
 import type { AnswerPack, Deepen, PackView, Reaches } from '../../../protocol/ports.js'
+import type { PackBeyond } from '../../../protocol/pack/beyond.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { LoadBitmaps } from '../bitmaps/kept-bitmaps.js'
 import type { BeginCheck } from '../check-pack.js'
@@ -23,6 +24,7 @@ export interface PackJobs {
   readonly beginCheck: BeginCheck
   readonly answer: AnswerPack
   readonly reaches: Reaches
+  readonly beyond: PackBeyond
   readonly deepen: Deepen
   readonly findPointers: FindPointers
   readonly repack: Repack
@@ -65,6 +67,10 @@ export function createPackJobs(
     reaches: async (view, wants, haves, options) => {
       const { snapshot, fetch } = lent(view)
       return (await workers.run({ kind: 'reach', snapshot, wants, haves }, options, fetch)).reached
+    },
+    beyond: async (view, request, given, options) => {
+      const { snapshot, fetch } = lent(view)
+      return (await workers.run({ kind: 'beyond', snapshot, request, given }, options, fetch)).pack
     },
     deepen: (view, request, options) => {
       const { snapshot, fetch } = lent(view)

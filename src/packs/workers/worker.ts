@@ -3,6 +3,7 @@ import { constants, setPriority } from 'node:os'
 import { parentPort, type MessagePort } from 'node:worker_threads'
 import { deepen } from '../../../protocol/deepen.js'
 import { ProtocolError } from '../../../protocol/errors.js'
+import { packBeyond } from '../../../protocol/pack/beyond.js'
 import type { IndexPart } from '../../../protocol/pack/indexer.js'
 import { repack } from '../../../protocol/pack/repack.js'
 import { answerPack } from '../../../protocol/pack/writer.js'
@@ -62,6 +63,7 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
   try {
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
     if (job.kind === 'reach') return { kind: 'reach', reached: await reaches(view, job.wants, job.haves, options) }
+    if (job.kind === 'beyond') return { kind: 'beyond', pack: await packBeyond(view, job.request, job.given, options) }
     if (job.kind === 'deepen') return { kind: 'deepen', ...(await deepen(view, job.request, options)) }
     if (job.kind === 'classify') return { kind: 'classify', classified: await classify(view, job.request, options) }
     if (job.kind === 'side-files') return { kind: 'side-files', files: await makeSideFiles(view, job.request, options) }

@@ -131,7 +131,7 @@ t.test('a pack that takes too long to make is given up, with the reason', async 
   }
   const limited = createAnswers({
     answerBytes: 2 ** 20,
-    jobs: { answer: never, reaches: async () => true, deepen: async () => ({ shallow: [], unshallow: [] }) },
+    jobs: { answer: never, beyond: async () => undefined, reaches: async () => true, deepen: async () => ({ shallow: [], unshallow: [] }) },
     limits: { maxBuildMs: 40, buildsAtOnce: 1 },
     onAnswered: (source, outcome) => told.push(`${source} ${outcome}`),
   })
@@ -167,6 +167,7 @@ t.test('shallow and partial clones are kept as files by all that shapes them; wh
         made += 1
         return answerPack(on, request, options)
       },
+      beyond: async () => undefined,
       reaches: async () => true,
       deepen: async () => ({ shallow: [], unshallow: [] }),
     },
@@ -211,6 +212,7 @@ t.test('cutting a history has its turn and its time, and goes on while packs are
         begun.push('pack')
         yield await stuck(options.slices.signal)
       },
+      beyond: async () => undefined,
       reaches: async () => true,
       deepen: (_view, _request, options) => {
         begun.push('cut')

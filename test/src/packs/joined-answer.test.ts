@@ -2,11 +2,15 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { packBeyond } from '../../../protocol/pack/beyond.js'
+import type { PackRequest } from '../../../protocol/ports.js'
 
-import { findJoinedAnswer, readJoinedPacks } from '../../../src/packs/joined-answer.js'
+import { createAnswers } from '../../../src/packs/answers.js'
+import { findGiven, findJoinedAnswer, readJoinedPacks } from '../../../src/packs/joined-answer.js'
 import { packKey } from '../../../src/storage/keys.js'
 import { collecting, pushed, pushMany } from '../../support/collections.js'
-import { cloneRequest, move, never, openDomain, slices } from '../../support/domain.js'
+import { cloneRequest, create, move, never, openDomain, slices } from '../../support/domain.js'
+import { git } from '../../support/git.js'
 
 t.test('two packs are joined only when both are what they are called, and a client notices what changes later', async (t) => {
   const domain = await openDomain(t)
@@ -19,7 +23,7 @@ t.test('two packs are joined only when both are what they are called, and a clie
   const pair = findJoinedAnswer(view, cloneRequest([last]))!
   const read = async (): Promise<Buffer> => {
     const chunks: Buffer[] = []
-    for await (const chunk of readJoinedPacks(view, pair, { slices: slices() })) chunks.push(Buffer.from(chunk))
+    for await (const chunk of readJoinedPacks(view, [pair.meta, pair.blobs], { slices: slices() })) chunks.push(Buffer.from(chunk))
     return Buffer.concat(chunks)
   }
   const path = join(domain.blobDirectory, packKey(view.packs[pair.blobs]!.sha256))
@@ -40,4 +44,52 @@ t.test('two packs are joined only when both are what they are called, and a clie
   t.equal(later.length, first.length)
   t.notOk(endsWell(later), 'nobody takes it for whole')
   await writeFile(path, whole)
+})
+
+t.test('what came since a collection goes behind its packs, and nothing twice', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'since', 5, t.testdir())
+  const noise = await work.commit({ noise: randomBytes(200_000) })
+  await pushed(domain, repo, {
+    commands: [move('refs/heads/main', last, noise), create('refs/heads/side', last)],
+    pack: await work.pack(noise, `^${last}`),
+  })
+  t.equal((await collecting(domain, { splitBytes: 1 })(repo.id, { signal: never })).outcome, 'collected')
+  // A commit that brings the first content back, and one pack with a copy of what was collected.
+  const back = await work.commit({ 'a.txt': 'new', noise: 'small' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', noise, back)], pack: await work.pack(back, `^${noise}`) })
+  const again = await work.commit({ 'b.txt': 'newer' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', back, again)], pack: await work.pack(again) })
+  await git(['tag', '-a', '-m', 'old', 'old', last], { cwd: work.cwd })
+  const tag = await work.rev('refs/tags/old')
+  await pushed(domain, repo, { commands: [create('refs/tags/old', tag)], pack: await work.pack(tag, `^${noise}`) })
+
+  const told: string[] = []
+  const answers = createAnswers({ answerBytes: 0, onAnswered: (source) => void told.push(source) })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  /** The objects of the answer as git finds them, and as it says they should be. */
+  const clone = async (name: string, request: PackRequest, expected: readonly string[]): Promise<void> => {
+    const chunks: Buffer[] = []
+    for await (const chunk of answers.answerFor('user 1')(view, request, { slices: slices() })) chunks.push(Buffer.from(chunk))
+    const bare = join(t.testdirName, name.replaceAll(' ', '-'))
+    await git(['init', '-q', '--bare', bare])
+    const filtered = request.filter ? [] : ['--strict']
+    const { stdout } = await git(['index-pack', '--stdin', ...filtered], { cwd: bare, input: Buffer.concat(chunks) })
+    const index = join(bare, 'objects', 'pack', `pack-${stdout.toString().trim().split('\t')[1]}.idx`)
+    const shown = (await git(['show-index'], { cwd: bare, input: await readFile(index) })).stdout.toString().trim().split('\n')
+    const wanted = (await git(['rev-list', '--objects', '--no-object-names', ...expected], { cwd: work.cwd })).stdout.toString().trim().split('\n')
+    t.same(shown.map((line) => line.split(' ')[1]!).toSorted(), wanted.toSorted(), name)
+  }
+  const blobless = { blobBytes: 0, treeDepth: Number.POSITIVE_INFINITY }
+  await clone('all branches', cloneRequest([again, last]), [again])
+  await clone('the tag is wanted', cloneRequest([again, last, tag]), [again, tag])
+  await clone('the tag comes along', cloneRequest([again, last], { includeTag: true }), [again, tag])
+  await clone('without blobs', cloneRequest([again, last], { filter: blobless }), [again, '--filter=blob:none'])
+  t.same(told, ['stored', 'stored', 'stored', 'stored'])
+  await clone('what was collected is not all wanted', cloneRequest([last]), [last])
+  await clone('another filter', cloneRequest([again], { filter: { blobBytes: 0, treeDepth: 1 } }), [again, '--filter=tree:1'])
+  await clone('no offsets', cloneRequest([again], { ofsDelta: false }), [again])
+  t.same(told.slice(4), ['walk', 'walk', 'walk'])
+  t.equal(await packBeyond(view, cloneRequest([last]), findGiven(view, cloneRequest([last]))!, { slices: slices() }), undefined)
 })
