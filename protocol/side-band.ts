@@ -36,18 +36,16 @@ export const messagePkt = (text: string): Buffer => bandPkts(bands.progress, Buf
 /** Ends the answer: git prints the line and stops. Cut to fit the small side-band too. */
 export const fatalPkt = (text: string): Buffer => bandPkts(bands.fatal, Buffer.from(`${humanLine(text)}\n`).subarray(0, 900))
 
-/** The first buffers; short answers need no more. */
+/** The first are shorter: most answers need no more. */
 const firstBytes = 65_520
 const firstBuffers = 2
-/** The later ones. Senders copy what is smaller, to have two on their way. */
+/** Senders copy what is smaller, to have two on their way. */
 const laterBytes = 5 * 65_520
-/** One is filled while the other is out. */
-const bufferCount = 2
 
 /** Packs a stream into data packets, as full as they may be, one buffer of 64 KiB at a time, and of 320 KiB once it is long. */
 export class BandWriter {
   readonly #maxBytes: SideBandBytes
-  readonly #buffers: Buffer[] = []
+  #buffer = Buffer.alloc(0)
   #handed = 0
   #packet = 0
   #at = 5
@@ -56,12 +54,12 @@ export class BandWriter {
     this.#maxBytes = maxBytes
   }
 
-  /** Takes `chunk` in; yields each buffer that it fills. A yielded buffer is valid until the next. */
+  /** Takes `chunk` in; yields each buffer that it fills. A yielded buffer is valid until the next is asked for. */
   *write(chunk: Uint8Array): Generator<Buffer> {
     for (let from = 0; from < chunk.length; ) {
       const room = Math.min(this.#packet + this.#maxBytes, this.#size) - this.#at
       const part = chunk.subarray(from, from + room)
-      this.#buffer.set(part, this.#at)
+      this.#ready().set(part, this.#at)
       this.#at += part.length
       from += part.length
       if (part.length < room) return
@@ -80,10 +78,9 @@ export class BandWriter {
     return this.#handed < firstBuffers ? firstBytes : laterBytes
   }
 
-  get #buffer(): Buffer {
-    const turn = this.#handed % bufferCount
-    const known = this.#buffers[turn]
-    return known && known.length >= this.#size ? known : (this.#buffers[turn] = Buffer.allocUnsafeSlow(this.#size))
+  #ready(): Buffer {
+    if (this.#buffer.length < this.#size) this.#buffer = Buffer.allocUnsafeSlow(this.#size)
+    return this.#buffer
   }
 
   #closePacket(): void {

@@ -51,7 +51,7 @@ const windowBytes = 256 * 1024
 /** Reads over this go past the windows. */
 const directBytes = 4 * windowBytes
 /** Of a pack that is read from its first byte to its last. */
-const streamBytes = 512 * 1024
+const streamBytes = 256 * 1024
 
 interface Window {
   readonly owner: PackFile

@@ -98,7 +98,7 @@ t.test('jobs go on when it is back', async (t) => {
 
 interface Updating {
   updating?: boolean
-  connection: { readonly stream: { destroy(): void } }
+  connection: { readonly stream: { pause(): void; destroy(): void } }
 }
 let plan: { readonly point: string; readonly strike: () => Promise<void> } | undefined
 const take = (point: string) => {
@@ -122,11 +122,13 @@ pg.Client.prototype.query = function (this: Updating, ...args: unknown[]): Promi
   const answer = original.apply(this, args)
   void take('at COMMIT')?.()
   const unheard = take('at COMMIT, and its answer is lost')
-  if (unheard)
+  if (unheard) {
+    this.connection.stream.pause() // it may come before the next turn
     setImmediate(() => {
       this.connection.stream.destroy()
       void unheard()
     })
+  }
   const after = take('after COMMIT')
   return after ? answer.then(async (value) => after().then(() => value)) : answer
 } as unknown as typeof pg.Client.prototype.query
