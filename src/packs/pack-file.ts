@@ -11,8 +11,14 @@ export interface PackBytes {
   read(from: number, to: number): Promise<Uint8Array>
 }
 
+/** The same into memory of the caller's. */
+export interface DirectBytes {
+  /** Fills `into` from byte `from` on, past what is kept for others. @throws as `read` */
+  readInto(from: number, into: Uint8Array): Promise<void>
+}
+
 /** Bytes that can be held open: whoever keeps them counts himself in and out, the last one out closes. */
-export interface HeldBytes extends PackBytes {
+export interface HeldBytes extends PackBytes, DirectBytes {
   hold(): void
   drop(): void
   /** For a file that may be taken away while nobody needs it: who reads counts himself in, and out. */
@@ -128,11 +134,16 @@ class FileSlot implements GrowingFile {
   }
 
   async read(from: number, to: number): Promise<Uint8Array> {
+    const buffer = Buffer.allocUnsafeSlow(to - from)
+    await this.readInto(from, buffer)
+    return buffer
+  }
+
+  async readInto(from: number, buffer: Uint8Array): Promise<void> {
     this.busy++
     try {
       this.#handle ??= open(this.#path, 'r')
       this.#files.touchFile(this)
-      const buffer = Buffer.allocUnsafeSlow(to - from)
       let done = 0
       const handle = await this.#handle
       while (done < buffer.length) {
@@ -140,7 +151,6 @@ class FileSlot implements GrowingFile {
         if (bytesRead === 0) throw new Error(`the file ends at ${from + done}`)
         done += bytesRead
       }
-      return buffer
     } catch (error) {
       this.rest()
       throw error
@@ -241,6 +251,12 @@ class PackFile implements HeldBytes {
     return to - from >= directBytes ? this.#load(from, to) : this.#readAcross(from, to)
   }
 
+  async readInto(from: number, into: Uint8Array): Promise<void> {
+    const to = from + into.length
+    if (this.#slot && from >= 0 && to <= this.bytes) await this.#throwing(this.#slot.readInto(from, into))
+    else into.set(await this.read(from, to))
+  }
+
   forget(window: Window): void {
     this.#windows.delete(window.index)
     this.#files.removeWindow(window, this.#sizeOf(window.index))
@@ -293,9 +309,13 @@ class PackFile implements HeldBytes {
     return Math.min(windowBytes, this.bytes - index * windowBytes)
   }
 
-  async #load(from: number, to: number): Promise<Uint8Array> {
+  #load(from: number, to: number): Promise<Uint8Array> {
+    return this.#throwing(this.#readRange(from, to))
+  }
+
+  async #throwing<T>(reading: Promise<T>): Promise<T> {
     try {
-      return await this.#readRange(from, to)
+      return await reading
     } catch (cause) {
       throw new ProtocolError('corrupt', `${this.#name} does not read back`, { cause })
     }
