@@ -95,6 +95,7 @@ class Enumeration {
     while (this.#view.typeOf(entry) === objectTypes.tag) {
       this.#addTag(entry)
       entry = await this.#history.tagTarget(entry)
+      this.#marks.add(entry, objectBits.named)
     }
     const type = this.#view.typeOf(entry)
     if (type === objectTypes.commit) await this.#enqueue(entry)
@@ -142,7 +143,10 @@ class Enumeration {
         oldestFound = known.secondsOf(commit)
         this.#found.push(commit)
         if (this.#found.length > most) return false
-        for (const parent of parents) await this.#enqueue(parent)
+        for (const parent of parents) {
+          marks.add(parent, objectBits.named)
+          await this.#enqueue(parent)
+        }
         if (this.#found.length % 1024 === 0) this.#report(this.#found.length)
       }
       if (this.#open > 0 || -this.#queue.lowestKey >= oldestFound) left = slop

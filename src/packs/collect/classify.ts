@@ -1,6 +1,9 @@
+import { objectBits } from '../../../protocol/object-bits.js'
+import type { ObjectSet } from '../../../protocol/object-set.js'
+import { maxRoots } from '../../../protocol/pack/connect.js'
 import { enumerateObjects } from '../../../protocol/enumerate.js'
 import { entryAt, packOf, rankOf, type PackView, type WorkOptions } from '../../../protocol/ports.js'
-import { oidFromBytes } from '../../../protocol/oid.js'
+import { oidBytes, oidFromBytes } from '../../../protocol/oid.js'
 import type { Oid, RefName } from '../../../protocol/types.js'
 import type { RefRow } from '../../db/refs.js'
 
@@ -18,6 +21,10 @@ export interface Classified {
   readonly counts: readonly number[]
   /** By pack ordinal: whether a ref leads into it. */
   readonly reached: readonly boolean[]
+  /** Oids, sorted, 20 bytes each, of which all that heads and tags lead to can be reached, trees and blobs that a ref names aside where they are blobs; null: too many. */
+  readonly roots: Uint8Array | null
+  /** Heads and tags lead to blobs. */
+  readonly blobs: boolean
 }
 
 export interface ClassifyRequest {
@@ -42,6 +49,8 @@ export const classify: Classify = async (view, { tips, garbage }, options) => {
   const marks = Array.from({ length: view.packCount }, (_, pack) => new Uint8Array(new SharedArrayBuffer(view.objectsIn(pack))))
   const counts = [0, 0, 0, 0]
   const haves: Oid[] = []
+  let roots: Uint8Array | null = new Uint8Array(0)
+  let blobs = false
   for (const [visibility, wants] of tips.entries()) {
     if (wants.length === 0) continue
     const found = await enumerateObjects(view, { wants, haves, thinPack: false, ofsDelta: true, includeTag: false }, options)
@@ -54,10 +63,19 @@ export const classify: Classify = async (view, { tips, garbage }, options) => {
         counts[mark]! += 1
       }
     haves.push(...wants)
+    if (visibility > 0) continue
+    roots = rootsAmong(view, wants, found)
+    blobs = found.blobs.length > 0
   }
   const reached = marks.map((of) => of.some((mark) => mark !== unreached))
   await passOver(view, new Set(garbage), marks, counts, options)
-  return { marks, counts, reached }
+  return { marks, counts, reached, roots, blobs }
+}
+
+/** Those of the tips that no commit and no tag leads to. */
+function rootsAmong(view: PackView, tips: readonly Oid[], { marks }: ObjectSet): Uint8Array | null {
+  const roots = [...new Set(tips)].filter((oid) => (marks.get(view.find(oidBytes(oid), 'read')) & objectBits.named) === 0)
+  return roots.length > maxRoots ? null : Buffer.concat(roots.toSorted().map(oidBytes))
 }
 
 async function passOver(

@@ -5,18 +5,23 @@ import { packOf, rankOf, type Slices, type WorkOptions } from '../../../protocol
 import { listOldGarbage, markCollected, readRefsAt, retireGarbage, stripRetiredPacks, type PackPart } from '../../db/packs.js'
 import type { RefRow } from '../../db/refs.js'
 import { HubError } from '../../errors.js'
+import type { BlobStore } from '../../storage/blob-store.js'
+import type { StoredCrcs } from '../../../protocol/pack/pack-record.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
+import type { StageCopiedRequest } from '../stage-copied.js'
 import type { AddSideFiles } from './add-side-files.js'
 import { markOfClass, passedOver, tipsByClass, unreached, type Classified, type Classify } from './classify.js'
+import type { CopyPack } from './copy-pack.js'
 import type { Covers } from './covers.js'
-import type { Repack } from './repack-here.js'
 import { replacePacks, type AddedPack, type ReplaceDependencies, type ReplaceOutcome } from './replace-packs.js'
 import type { Selection } from './selection.js'
+import { readStoredCrcs } from './stored-crcs.js'
 
 export interface CollectDependencies extends ReplaceDependencies {
-  readonly packs: Pick<Packs, 'openSnapshot' | 'stage'>
-  readonly repack: Repack
+  readonly store: BlobStore
+  readonly packs: Pick<Packs, 'openSnapshot' | 'stageCopied'>
+  readonly copyPack: CopyPack
   readonly classify: Classify
   readonly covers: Covers
   /** Once a collection has come to its end. */
@@ -61,6 +66,8 @@ export interface CollectedPacks {
 export type CollectPacks = (repoId: number, options: CollectPacksOptions) => Promise<CollectedPacks>
 
 const smallBytes = 4 * 1024 * 1024
+/** Of what is not the closure of heads and tags. It is never an answer as it stands. */
+const unknownConnections: StageCopiedRequest['connections'] = { roots: null, external: true }
 const maxOpens = 5
 /** Each look at what was pushed meanwhile is short: who is overtaken so often is best tried again later. */
 const maxLooks = 5
@@ -181,27 +188,35 @@ class Collecting {
     }
   }
 
-  /** The new packs, checked and stored, and still invisible. To be disposed of. */
-  async #write({ marks, counts }: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
-    const { splitBytes = smallBytes } = this.#deps
+  /** The new packs, stored, and still invisible. To be disposed of. */
+  async #write(classified: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
+    const { splitBytes = smallBytes, packs, copyPack } = this.#deps
+    const { marks, counts, roots, blobs } = classified
     const { commit, tree, tag, blob } = objectTypes
+    const crcs = await this.#readCrcs(marks)
     const added: AddedPack[] = []
-    const add = async (visibility: AddedPack['visibility'], selection: Omit<Selection, 'marks'>, part?: PackPart): Promise<void> => {
+    const add = async (
+      visibility: AddedPack['visibility'],
+      selection: Omit<Selection, 'marks'>,
+      connections: StageCopiedRequest['connections'],
+      part?: PackPart,
+    ): Promise<void> => {
       if (counts[selection.mark] === 0) return
-      const staged = await this.#stage({ marks, ...selection })
+      const copied = copyPack(this.#view, { selection: { marks, ...selection }, crcs }, this.#options)
+      const staged = await packs.stageCopied(copied, { updateId: randomUUID(), connections })
       added.push({ staged, visibility, ...(part && staged.pack ? { part } : {}) })
       await staged.publish()
     }
     try {
       // Blobs that were garbage cannot be relied on by a pack that has them not.
       if (this.#bytes() >= splitBytes && !rescues) {
-        await add(0, { mark: markOfClass(0), types: [commit, tree, tag] }, 'meta')
-        await add(0, { mark: markOfClass(0), types: [blob] }, 'blobs')
+        await add(0, { mark: markOfClass(0), types: [commit, tree, tag] }, { roots, external: blobs }, 'meta')
+        await add(0, { mark: markOfClass(0), types: [blob] }, { roots: null, external: false }, 'blobs')
       } else {
-        await add(0, { mark: markOfClass(0) })
+        await add(0, { mark: markOfClass(0) }, { roots, external: false })
       }
-      for (const visibility of [1, 2] as const) await add(visibility, { mark: markOfClass(visibility) })
-      if (!purge) await add(3, { mark: unreached })
+      for (const visibility of [1, 2] as const) await add(visibility, { mark: markOfClass(visibility) }, unknownConnections)
+      if (!purge) await add(3, { mark: unreached }, unknownConnections)
       return added
     } catch (error) {
       await disposeAll(added)
@@ -209,17 +224,10 @@ class Collecting {
     }
   }
 
-  #stage(selection: Selection) {
-    const { packs, repack } = this.#deps
-    return packs.stage(repack(this.#view, selection, this.#options), {
-      updateId: randomUUID(),
-      newOids: [],
-      source: 'gc',
-      slices: this.#options.slices,
-      signal: this.#signal,
-      turnKeys: ['collecting'],
-      open: () => packs.openSnapshot(this.#repoId),
-    })
+  /** Of all packs that something is taken of. */
+  #readCrcs(marks: Classified['marks']): Promise<StoredCrcs> {
+    const ordinals = [...marks.keys()].filter((ordinal) => marks[ordinal]!.some((mark) => mark !== passedOver))
+    return readStoredCrcs(this.#deps, this.#view, ordinals, this.#options.slices)
   }
 
   /** In one transaction, under which nothing was pushed since it was last looked at what was pushed. */
@@ -231,6 +239,7 @@ class Collecting {
           repoId: this.#repoId,
           retired: retired.map((ordinal) => this.#view.packs[ordinal]!.id),
           added: added.filter(({ staged }) => staged.pack),
+          gcEpoch: this.#view.versions.gcEpoch,
           expected,
           epochChanged: counts[unreached]! + counts[markOfClass(2)]! > 0,
           purged: purge,
