@@ -16,13 +16,14 @@ export interface HistoryCommit {
 /** Commits and tags of a view as entries. The store is closed: what an object refers to is there, and if not, it is corrupt. */
 export class History {
   readonly view: PackView
+  /** What it reads is valid until it reads the next. */
   readonly reader: ObjectReader
   readonly slices: Slices
   readonly #scratch = Buffer.alloc(20)
 
   constructor(view: PackView, slices: Slices) {
     this.view = view
-    this.reader = createObjectReader(view)
+    this.reader = createObjectReader(view, { transient: true })
     this.slices = slices
   }
 
