@@ -205,7 +205,8 @@ class Enumeration {
     blobs.sort()
     const count = this.#commits.length + this.#tags.length + trees.length + blobs.length
     this.#report(count)
-    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks, find: (oid) => this.#view.find(oid, 'read') }
+    const find: ObjectSet['find'] = (oid) => this.#view.find(oid, 'read')
+    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks, history: this.#known, find }
   }
 
   #addTag(entry: Entry): void {

@@ -56,7 +56,14 @@ export async function collectCommits(
       for (const parent of columns.parentsOf(commit).slice()) await meet(parent)
     }
   }
-  return sortedRows(view, columns, numbers, count)
+  return sortedRows(view, columns, numbers)
+}
+
+/** The same of commits that were read before, with all their parents among them. */
+export function rowsOfCommits(view: PackView, columns: CommitColumns): CommitRows {
+  const numbers = new EntryNumbers(view)
+  for (let commit = 0; commit < columns.count; commit++) numbers.set(columns.entryOf(commit), commit)
+  return sortedRows(view, columns, numbers)
 }
 
 /** What a graph says of a commit, as the view has it; undefined: nothing, or of objects that are not here. */
@@ -71,7 +78,8 @@ function knownCommit(view: PackView, graph: CommitGraph, entry: Entry): HistoryC
   return tree === -1 || parents.includes(-1) ? undefined : { tree, parents, seconds: graph.secondsOf(row) }
 }
 
-function sortedRows(view: PackView, columns: CommitColumns, numbers: EntryNumbers, count: number): CommitRows {
+function sortedRows(view: PackView, columns: CommitColumns, numbers: EntryNumbers): CommitRows {
+  const { count } = columns
   const scratch = new Uint8Array(20)
   const oidsOf = (entryOf: (commit: number) => Entry): Uint8Array => {
     const oids = new Uint8Array(count * 20)

@@ -1,3 +1,5 @@
+import { encodeCommitGraph } from '../../../protocol/graph/commit-graph-writer.js'
+import { rowsOfCommits } from '../../../protocol/graph/commit-rows.js'
 import { objectBits } from '../../../protocol/object-bits.js'
 import type { ObjectSet } from '../../../protocol/object-set.js'
 import { maxRoots } from '../../../protocol/pack/connect.js'
@@ -25,6 +27,8 @@ export interface Classified {
   readonly roots: Uint8Array | null
   /** Heads and tags lead to blobs. */
   readonly blobs: boolean
+  /** Of all commits that heads and tags lead to, if it was wanted. */
+  readonly commitGraph: Uint8Array | undefined
 }
 
 export interface ClassifyRequest {
@@ -32,6 +36,8 @@ export interface ClassifyRequest {
   readonly tips: readonly (readonly Oid[])[]
   /** Ordinals of the packs that are garbage. */
   readonly garbage: readonly number[]
+  /** The commit graph of heads and tags is wanted as well. */
+  readonly commitGraph?: boolean
 }
 
 /** What refs name, by visibility class. */
@@ -45,12 +51,13 @@ export function tipsByClass(refs: readonly RefRow[], visibilityClass: (name: Ref
 export type Classify = (view: PackView, request: ClassifyRequest, options: WorkOptions) => Promise<Classified>
 
 /** @throws ProtocolError `corrupt` when something is missing, `cancelled` */
-export const classify: Classify = async (view, { tips, garbage }, options) => {
+export const classify: Classify = async (view, { tips, garbage, commitGraph: wantsGraph = false }, options) => {
   const marks = Array.from({ length: view.packCount }, (_, pack) => new Uint8Array(new SharedArrayBuffer(view.objectsIn(pack))))
   const counts = [0, 0, 0, 0]
   const haves: Oid[] = []
   let roots: Uint8Array | null = new Uint8Array(0)
   let blobs = false
+  let commitGraph: Uint8Array | undefined
   for (const [visibility, wants] of tips.entries()) {
     if (wants.length === 0) continue
     const found = await enumerateObjects(view, { wants, haves, thinPack: false, ofsDelta: true, includeTag: false }, options)
@@ -66,10 +73,11 @@ export const classify: Classify = async (view, { tips, garbage }, options) => {
     if (visibility > 0) continue
     roots = rootsAmong(view, wants, found)
     blobs = found.blobs.length > 0
+    if (wantsGraph && found.history) commitGraph = encodeCommitGraph(rowsOfCommits(view, found.history))
   }
   const reached = marks.map((of) => of.some((mark) => mark !== unreached))
   await passOver(view, new Set(garbage), marks, counts, options)
-  return { marks, counts, reached, roots, blobs }
+  return { marks, counts, reached, roots, blobs, commitGraph }
 }
 
 /** Those of the tips that no commit and no tag leads to. */

@@ -133,7 +133,8 @@ class Collecting {
   async run({ dryRun, purge, mustGo }: Required<Omit<CollectPacksOptions, 'signal'>>): Promise<CollectedPacks> {
     const { db, classify, visibilityClass, retentionMs } = this.#deps
     const garbage = [...this.#view.packs.keys()].filter((ordinal) => this.#view.packs[ordinal]!.class === 3)
-    const classified = await classify(this.#view, { tips: tipsByClass(this.#refs, visibilityClass), garbage }, this.#options)
+    const tips = tipsByClass(this.#refs, visibilityClass)
+    const classified = await classify(this.#view, { tips, garbage, commitGraph: !dryRun && this.#isLarge() }, this.#options)
     const { marks, counts, reached } = classified
     this.#checkUnreached(mustGo, marks)
     const old = new Set(await listOldGarbage(db, this.#repoId, purge ? 0 : retentionMs))
@@ -153,24 +154,29 @@ class Collecting {
     const inOrder = report.garbage === 0 && !rescues && this.#isCollected()
     if (inOrder && expiredIds.length === 0 && !purge) {
       await markCollected(db, this.#repoId, this.#refsVer)
-      await this.#addSideFiles()
+      await this.#addSideFiles(classified)
       return { outcome: 'unchanged', ...report }
     }
     const added = inOrder ? [] : await this.#write(classified, { rescues, purge })
     const outcome = await this.#exchange(added, classified, { expired: expiredIds, purge, retired: inOrder ? [] : this.#live })
     if (outcome !== 'replaced') return { outcome: 'moved-on', ...report }
-    await this.#addSideFiles()
+    await this.#addSideFiles(classified)
     return { outcome: 'collected', ...report }
   }
 
-  #addSideFiles(): Promise<void> {
+  #addSideFiles({ commitGraph }: Classified): Promise<void> {
     const branchesAndTags = this.#refs.filter(({ name }) => this.#deps.visibilityClass(name.toString('latin1') as RefName) === 0)
     const tips = branchesAndTags.map(({ oid, peeled }) => oidFromBytes(peeled ?? oid))
-    return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], signal: this.#signal })
+    return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], commitGraph, signal: this.#signal })
   }
 
   #bytes(): number {
     return this.#live.reduce((sum, ordinal) => sum + this.#view.packs[ordinal]!.bytes, 0)
+  }
+
+  /** Large enough for blobs to get a pack of their own. */
+  #isLarge(): boolean {
+    return this.#bytes() >= (this.#deps.splitBytes ?? smallBytes)
   }
 
   /** All packs there are come from one collection. */
@@ -190,7 +196,7 @@ class Collecting {
 
   /** The new packs, stored, and still invisible. To be disposed of. */
   async #write(classified: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
-    const { splitBytes = smallBytes, packs, copyPack } = this.#deps
+    const { packs, copyPack } = this.#deps
     const { marks, counts, roots, blobs } = classified
     const { commit, tree, tag, blob } = objectTypes
     const crcs = await this.#readCrcs(marks)
@@ -209,7 +215,7 @@ class Collecting {
     }
     try {
       // Blobs that were garbage cannot be relied on by a pack that has them not.
-      if (this.#bytes() >= splitBytes && !rescues) {
+      if (this.#isLarge() && !rescues) {
         await add(0, { mark: markOfClass(0), types: [commit, tree, tag] }, { roots, external: blobs }, 'meta')
         await add(0, { mark: markOfClass(0), types: [blob] }, { roots: null, external: false }, 'blobs')
       } else {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { sql } from '../../../../src/db/sql.js'
 import { createCollector } from '../../../../src/kept/collect.js'
+import { classify } from '../../../../src/packs/collect/classify.js'
 import { createPurgePacks } from '../../../../src/packs/collect/purge.js'
 import { makeSideFiles } from '../../../../src/packs/collect/side-files.js'
 import { createPackJobs } from '../../../../src/packs/workers/pack-jobs.js'
@@ -70,6 +71,27 @@ t.test('a worker makes the same files as this thread', async (t) => {
     t.ok(Buffer.from(there[kind].bytes).equals(here[kind].bytes), kind)
     t.ok(Buffer.from(there[kind].sha256).equals(here[kind].sha256), kind)
   }
+})
+
+t.test('the commit graph of a collection is that of its packs; one that knows more is not taken for it', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'graphs', 4, t.testdir())
+  let handed: Uint8Array | undefined
+  const addSideFiles = async (_repoId: number, { commitGraph }: { commitGraph?: Uint8Array | undefined }) => void (handed = commitGraph)
+  await collecting(domain, { ...split, addSideFiles })(repo.id, options)
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  const request = { pair: { meta: 0, blobs: 1 }, metaSha1: '1'.repeat(40), blobsSha1: '2'.repeat(40), tips: [last as never] }
+  const made = await makeSideFiles(view, request, { slices: slices() })
+  t.ok(Buffer.from(handed!).equals(made.graph.bytes))
+  t.same((await makeSideFiles(view, { ...request, commitGraph: handed }, { slices: slices() })).bitmap, made.bitmap)
+
+  const next = await work.commit({ more: 'x' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+  const later = await domain.packs.openSnapshot(repo.id)
+  const { commitGraph } = await classify(later, { tips: [[next as never], [], []], garbage: [], commitGraph: true }, { slices: slices() })
+  later.release()
+  t.same(await makeSideFiles(view, { ...request, commitGraph }, { slices: slices() }), made)
 })
 
 t.test('what fails leaves the repository as it is, and the next collection makes it', async (t) => {
