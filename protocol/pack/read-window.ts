@@ -1,7 +1,9 @@
 import { entryAt, type DirectView, type PackView } from '../ports.js'
 
-/** Most that is read ahead. */
+/** Most that is asked for at once. */
 export const windowBytes = 256 * 1024
+/** Most that is read ahead. */
+const aheadBytes = 1024 * 1024
 const firstBytes = 16 * 1024
 const directBytes = 128 * 1024
 
@@ -38,7 +40,7 @@ export class ReadWindow {
   /** Holds at least `from` to `to`, which are `windowBytes` apart at most. */
   async load(pack: number, from: number, to: number): Promise<void> {
     const isNear = pack === this.#pack && from >= this.#from - windowBytes && from <= this.#to + windowBytes
-    this.#ahead = isNear ? Math.min(2 * this.#ahead, windowBytes) : firstBytes
+    this.#ahead = isNear ? Math.min(2 * this.#ahead, aheadBytes) : firstBytes
     const packEnd = this.#view.endOf(entryAt(pack, this.#view.objectsIn(pack) - 1))
     const end = Math.min(Math.max(to, from + this.#ahead), packEnd)
     this.#pack = -1
