@@ -2,6 +2,7 @@ import { enumerateByBitmaps, type ReachBitmaps } from './bitmap/enumerate-by-bit
 import { CommitColumns } from './commit-columns.js'
 import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
+import type { CommitGraph } from './graph/commit-graph.js'
 import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
 import { wholeFilter } from './object-filter.js'
@@ -26,13 +27,18 @@ const maxCutEdges = 64
 
 /**
  * Everything reachable from the wants and not from the haves. Something the client has may be among it; nothing is left out that it needs.
- * `bitmaps` of the view spare most of the walk where much is to be sent.
+ * Bitmaps spare most of the walk where much is to be sent.
  * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
  */
-export async function enumerateObjects(view: PackView, request: PackRequest, options: WorkOptions, bitmaps?: ReachBitmaps): Promise<ObjectSet> {
+export async function enumerateObjects(
+  view: PackView,
+  request: PackRequest,
+  options: WorkOptions,
+  { bitmaps, graph }: KnownHistory = {},
+): Promise<ObjectSet> {
   const usable = mayUseBitmaps(request) ? bitmaps : undefined
   if (usable && request.haves.length === 0) return enumerateByBitmaps(view, request, options, usable)
-  const enumeration = new Enumeration(view, options)
+  const enumeration = new Enumeration(view, options, graph)
   if (request.boundary) await enumeration.cut(request.boundary)
   for (const oid of request.haves) await enumeration.have(oid)
   for (const oid of request.wants) await enumeration.want(oid)
@@ -41,6 +47,13 @@ export async function enumerateObjects(view: PackView, request: PackRequest, opt
   await enumeration.walkTrees(request.filter)
   if (request.includeTag) await enumeration.includeTags()
   return enumeration.finish()
+}
+
+/** What is known of a view from before. */
+export interface KnownHistory {
+  readonly bitmaps?: ReachBitmaps | undefined
+  /** Of some commits, which are not read then. */
+  readonly graph?: CommitGraph | undefined
 }
 
 /** They know nothing of histories that are cut, nor of what is left out. */
@@ -67,10 +80,10 @@ class Enumeration {
   readonly #walk: TreeWalk
   #edgesLeft = 0
 
-  constructor(view: PackView, options: WorkOptions) {
+  constructor(view: PackView, options: WorkOptions, graph?: CommitGraph) {
     this.#view = view
     this.#options = options
-    this.#history = new History(view, options.slices)
+    this.#history = new History(view, options.slices, graph)
     this.#marks = new EntryMarks(view)
     this.#walk = new TreeWalk(this.#history, this.#marks, (done) => this.#report(done + this.#commits.length))
   }

@@ -34,7 +34,7 @@ function deflateBeside(data: Uint8Array): Promise<Buffer> {
  * `bitmaps`: of the view.
  */
 export async function* answerPack(view: PackView, request: PackRequest, options: WorkOptions, bitmaps?: ReachBitmaps): AsyncGenerator<Uint8Array> {
-  const objects = await enumerateObjects(view, request, options, bitmaps)
+  const objects = await enumerateObjects(view, request, options, { bitmaps })
   options.onProgress?.({ title: 'Counting objects', done: objects.count, total: objects.count })
   yield* writePack(view, request, objects, options)
 }

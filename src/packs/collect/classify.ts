@@ -8,6 +8,7 @@ import { entryAt, packOf, rankOf, type PackView, type WorkOptions } from '../../
 import { oidBytes, oidFromBytes } from '../../../protocol/oid.js'
 import type { Oid, RefName } from '../../../protocol/types.js'
 import type { RefRow } from '../../db/refs.js'
+import { openKnownGraph } from './known-graph.js'
 
 /** No ref leads there. */
 export const unreached = 0
@@ -23,7 +24,10 @@ export interface Classified {
   readonly counts: readonly number[]
   /** By pack ordinal: whether a ref leads into it. */
   readonly reached: readonly boolean[]
-  /** Oids, sorted, 20 bytes each, of which all that heads and tags lead to can be reached, trees and blobs that a ref names aside where they are blobs; null: too many. */
+  /**
+   * What heads and tags name and no commit or tag among what they lead to does: all of that can be reached from these. Sorted oids, 20 bytes
+   * each; null: too many.
+   */
   readonly roots: Uint8Array | null
   /** Heads and tags lead to blobs. */
   readonly blobs: boolean
@@ -38,6 +42,8 @@ export interface ClassifyRequest {
   readonly garbage: readonly number[]
   /** The commit graph of heads and tags is wanted as well. */
   readonly commitGraph?: boolean
+  /** A commit graph from before. */
+  readonly knownGraph?: Uint8Array | undefined
 }
 
 /** What refs name, by visibility class. */
@@ -51,16 +57,17 @@ export function tipsByClass(refs: readonly RefRow[], visibilityClass: (name: Ref
 export type Classify = (view: PackView, request: ClassifyRequest, options: WorkOptions) => Promise<Classified>
 
 /** @throws ProtocolError `corrupt` when something is missing, `cancelled` */
-export const classify: Classify = async (view, { tips, garbage, commitGraph: wantsGraph = false }, options) => {
+export const classify: Classify = async (view, { tips, garbage, commitGraph: wantsGraph = false, knownGraph }, options) => {
   const marks = Array.from({ length: view.packCount }, (_, pack) => new Uint8Array(new SharedArrayBuffer(view.objectsIn(pack))))
   const counts = [0, 0, 0, 0]
   const haves: Oid[] = []
   let roots: Uint8Array | null = new Uint8Array(0)
   let blobs = false
   let commitGraph: Uint8Array | undefined
+  const graph = await openKnownGraph(knownGraph)
   for (const [visibility, wants] of tips.entries()) {
     if (wants.length === 0) continue
-    const found = await enumerateObjects(view, { wants, haves, thinPack: false, ofsDelta: true, includeTag: false }, options)
+    const found = await enumerateObjects(view, { wants, haves, thinPack: false, ofsDelta: true, includeTag: false }, options, { graph })
     const mark = markOfClass(visibility as 0 | 1 | 2)
     for (const list of [found.commits, found.tags, found.trees, found.blobs])
       for (const entry of list.view()) {

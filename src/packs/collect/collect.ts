@@ -14,6 +14,7 @@ import type { AddSideFiles } from './add-side-files.js'
 import { markOfClass, passedOver, tipsByClass, unreached, type Classified, type Classify } from './classify.js'
 import type { CopyPack } from './copy-pack.js'
 import type { Covers } from './covers.js'
+import { readKnownGraph } from './known-graph.js'
 import { replacePacks, type AddedPack, type ReplaceDependencies, type ReplaceOutcome } from './replace-packs.js'
 import type { Selection } from './selection.js'
 import { readStoredCrcs } from './stored-crcs.js'
@@ -134,7 +135,8 @@ class Collecting {
     const { db, classify, visibilityClass, retentionMs } = this.#deps
     const garbage = [...this.#view.packs.keys()].filter((ordinal) => this.#view.packs[ordinal]!.class === 3)
     const tips = tipsByClass(this.#refs, visibilityClass)
-    const classified = await classify(this.#view, { tips, garbage, commitGraph: !dryRun && this.#isLarge() }, this.#options)
+    const knownGraph = await readKnownGraph(this.#deps.store, this.#view)
+    const classified = await classify(this.#view, { tips, garbage, commitGraph: !dryRun && this.#isLarge(), knownGraph }, this.#options)
     const { marks, counts, reached } = classified
     this.#checkUnreached(mustGo, marks)
     const old = new Set(await listOldGarbage(db, this.#repoId, purge ? 0 : retentionMs))

@@ -7,7 +7,7 @@ import type { Slices } from '../../../protocol/ports.js'
 import { listIndexNames } from '../../db/packs.js'
 import type { Database } from '../../db/pool.js'
 import type { BlobStore } from '../../storage/blob-store.js'
-import { readSideFile } from '../read-side-file.js'
+import { readSideFile, unlessCorrupt } from '../read-side-file.js'
 import type { Snapshot } from '../snapshot.js'
 
 /**
@@ -34,15 +34,10 @@ export async function readStoredCrcs(
 }
 
 /** Undefined: the file is missing or wrong. */
-async function crcsOfIndex(store: BlobStore, view: Snapshot, ordinal: number, sha256: Uint8Array): Promise<Uint32Array | undefined> {
-  try {
-    const file = await readSideFile(store, { kind: 'idx', sha256, what: `the index of pack ${ordinal}` })
-    return readIndexCrcs(file, view.tableOf(ordinal))
-  } catch (error) {
-    if (error instanceof ProtocolError && error.code === 'corrupt') return undefined
-    throw error
-  }
-}
+const crcsOfIndex = (store: BlobStore, view: Snapshot, ordinal: number, sha256: Uint8Array): Promise<Uint32Array | undefined> =>
+  unlessCorrupt(async () =>
+    readIndexCrcs(await readSideFile(store, { kind: 'idx', sha256, what: `the index of pack ${ordinal}` }), view.tableOf(ordinal)),
+  )
 
 const chunkBytes = 256 * 1024
 

@@ -1,14 +1,15 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { sql } from '../../../../src/db/sql.js'
 import { createCollector } from '../../../../src/kept/collect.js'
-import { classify } from '../../../../src/packs/collect/classify.js'
+import { CommitGraph } from '../../../../protocol/graph/commit-graph.js'
+import { classify, type Classify } from '../../../../src/packs/collect/classify.js'
 import { createPurgePacks } from '../../../../src/packs/collect/purge.js'
 import { makeSideFiles } from '../../../../src/packs/collect/side-files.js'
 import { createPackJobs } from '../../../../src/packs/workers/pack-jobs.js'
 import { PackWorkers } from '../../../../src/packs/workers/pool.js'
-import { addingSideFiles, collecting, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
+import { addingSideFiles, cloneObjects, collecting, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { create, move, never, openDomain, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
 import { layOutStored, pushHistory } from '../../../support/stored-repo.js'
@@ -92,6 +93,33 @@ t.test('the commit graph of a collection is that of its packs; one that knows mo
   const { commitGraph } = await classify(later, { tips: [[next as never], [], []], garbage: [], commitGraph: true }, { slices: slices() })
   later.release()
   t.same(await makeSideFiles(view, { ...request, commitGraph }, { slices: slices() }), made)
+})
+
+t.test('a later collection goes by the commit graph of the last, and does without it', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'later', 4, t.testdir())
+  let [seen, tip] = [[] as (number | undefined)[], last]
+  const watched: Classify = (view, request, work_) => {
+    seen = [...seen, request.knownGraph && CommitGraph.open(request.knownGraph).count]
+    return classify(view, request, work_)
+  }
+  const push = async (): Promise<void> => {
+    const next = await work.commit({ 'a.txt': `after ${tip}` })
+    await pushed(domain, repo, { commands: [move('refs/heads/main', tip, next)], pack: await work.pack(next, `^${tip}`) })
+    tip = next
+  }
+  const collect = async () => (await collecting(domain, { ...split, classify: watched })(repo.id, options)).outcome
+  t.equal(await collect(), 'collected')
+  await push()
+  t.equal(await collect(), 'collected')
+  await push()
+  for (const name of await readdir(domain.blobDirectory, { recursive: true })) {
+    if (name.endsWith('.graph')) await writeFile(join(domain.blobDirectory, name), 'rotten')
+  }
+  t.equal(await collect(), 'collected')
+  t.same(seen, [undefined, 4, undefined])
+  t.match(await cloneObjects(domain, repo.id, join(t.testdirName, 'clone')), tip)
+  t.match(await packRows(domain, repo.id).then((rows) => rows.filter(({ state }) => state === 'live')), [{ objects: 12 }, { objects: 10 }])
 })
 
 t.test('what fails leaves the repository as it is, and the next collection makes it', async (t) => {
