@@ -10,6 +10,8 @@ import { sql } from '../../../../src/db/sql.js'
 import { cloneObjects, collecting, folding, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { createAnswers } from '../../../../src/packs/answers.js'
 import { findBlobless, findJoinedAnswer } from '../../../../src/packs/joined-answer.js'
+import { createPackJobs } from '../../../../src/packs/workers/pack-jobs.js'
+import { PackWorkers } from '../../../../src/packs/workers/pool.js'
 import { cloneRequest, create, move, never, openDomain, remove, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
 
@@ -257,6 +259,10 @@ t.test('what has rotted on the disk is never copied: the collection fails, and n
   const message = `object ${big} is not stored as it was once written down`
   await t.rejects(collecting(domain)(repo.id, options), { code: 'corrupt', message })
   await t.rejects(collecting(domain, { splitBytes: 1 })(repo.id, options), { code: 'corrupt', message })
+  const workers = new PackWorkers({ size: 1 })
+  t.teardown(() => workers.close())
+  const { copyPack } = createPackJobs(workers, domain.spool)
+  await t.rejects(collecting(domain, { copyPack })(repo.id, options), { code: 'corrupt', message })
   t.same(await packRows(domain, repo.id), before)
   t.equal(await epoch(domain, repo.id), 1)
   t.equal(domain.spool.usedBytes, 0)

@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { sql } from '../../../../src/db/sql.js'
@@ -12,6 +12,7 @@ import { PackWorkers } from '../../../../src/packs/workers/pool.js'
 import { addingSideFiles, cloneObjects, collecting, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { create, move, never, openDomain, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
+import { indexedByGit } from '../../../support/packs.js'
 import { layOutStored, pushHistory } from '../../../support/stored-repo.js'
 
 const options = { signal: never }
@@ -33,14 +34,22 @@ t.test('C git verifies and uses what a collection leaves beside the packs', asyn
   const repo = await pushHistory(domain, 'verified', 1_200, source)
   const jobs = createPackJobs(workers, domain.spool)
   const added = addingSideFiles(domain, { makeSideFiles: jobs.makeSideFiles })
-  t.equal((await collecting(domain, { ...split, addSideFiles: added })(repo.id, options)).outcome, 'collected')
+  const { copyPack, classify: classifyThere } = jobs
+  const collect = collecting(domain, { ...split, copyPack, classify: classifyThere, addSideFiles: added })
+  t.equal((await collect(repo.id, options)).outcome, 'collected')
   t.same(await links(domain, repo.id), three('live'))
 
   const bare = join(t.testdirName, 'stored')
   await layOutStored(domain, repo.id, bare)
   const packs = (await readdir(join(bare, 'objects', 'pack'))).filter((name) => name.endsWith('.idx'))
   t.equal(packs.length, 2)
-  for (const name of packs) await git(['verify-pack', join('objects', 'pack', name)], { cwd: bare })
+  for (const name of packs) {
+    await git(['verify-pack', join('objects', 'pack', name)], { cwd: bare })
+    const stored = (kind: string): Promise<Buffer> => readFile(join(bare, 'objects', 'pack', name.replace('.idx', kind)))
+    const theirs = await indexedByGit(await stored('.pack'))
+    t.ok(theirs.idx.equals(await stored('.idx')), 'the index is what C git makes of the pack')
+    t.ok(theirs.rev.equals(await stored('.rev')))
+  }
   await git(['fsck', '--strict', '--full'], { cwd: bare })
   await git(['multi-pack-index', 'verify'], { cwd: bare })
   await git(['commit-graph', 'verify'], { cwd: bare })
