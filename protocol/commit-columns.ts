@@ -11,6 +11,10 @@ export class CommitColumns {
   readonly #firstParents = new EntryList()
   readonly #seconds = new EntryList()
 
+  get count(): number {
+    return this.#entries.length
+  }
+
   /** Number of the commit. */
   add(entry: Entry, { tree, parents, seconds }: HistoryCommit): number {
     this.#firstParents.push(this.#parents.length)

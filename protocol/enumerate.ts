@@ -2,6 +2,7 @@ import { enumerateByBitmaps, type ReachBitmaps } from './bitmap/enumerate-by-bit
 import { CommitColumns } from './commit-columns.js'
 import { EntryList } from './entry-list.js'
 import { EntryMarks } from './entry-marks.js'
+import type { CommitGraph } from './graph/commit-graph.js'
 import { History, type HistoryCommit } from './history.js'
 import { objectBits } from './object-bits.js'
 import { wholeFilter } from './object-filter.js'
@@ -26,13 +27,18 @@ const maxCutEdges = 64
 
 /**
  * Everything reachable from the wants and not from the haves. Something the client has may be among it; nothing is left out that it needs.
- * `bitmaps` of the view spare most of the walk where much is to be sent.
+ * Bitmaps spare most of the walk where much is to be sent.
  * @throws ProtocolError `corrupt` when an object is missing, `cancelled`
  */
-export async function enumerateObjects(view: PackView, request: PackRequest, options: WorkOptions, bitmaps?: ReachBitmaps): Promise<ObjectSet> {
+export async function enumerateObjects(
+  view: PackView,
+  request: PackRequest,
+  options: WorkOptions,
+  { bitmaps, graph }: KnownHistory = {},
+): Promise<ObjectSet> {
   const usable = mayUseBitmaps(request) ? bitmaps : undefined
   if (usable && request.haves.length === 0) return enumerateByBitmaps(view, request, options, usable)
-  const enumeration = new Enumeration(view, options)
+  const enumeration = new Enumeration(view, options, graph)
   if (request.boundary) await enumeration.cut(request.boundary)
   for (const oid of request.haves) await enumeration.have(oid)
   for (const oid of request.wants) await enumeration.want(oid)
@@ -62,6 +68,13 @@ export async function enumerateBeyond(view: PackView, request: PackRequest, give
   return enumeration.finish()
 }
 
+/** What is known of a view from before. */
+export interface KnownHistory {
+  readonly bitmaps?: ReachBitmaps | undefined
+  /** Of some commits, which are not read then. */
+  readonly graph?: CommitGraph | undefined
+}
+
 /** They know nothing of histories that are cut, nor of what is left out. */
 export const mayUseBitmaps = ({ boundary, filter }: PackRequest): boolean => !boundary && !filter
 
@@ -88,10 +101,10 @@ class Enumeration {
   /** What is had is sent as well, beside the answer. */
   #given = false
 
-  constructor(view: PackView, options: WorkOptions) {
+  constructor(view: PackView, options: WorkOptions, graph?: CommitGraph) {
     this.#view = view
     this.#options = options
-    this.#history = new History(view, options.slices)
+    this.#history = new History(view, options.slices, graph)
     this.#marks = new EntryMarks(view)
     this.#walk = new TreeWalk(this.#history, this.#marks, (done) => this.#report(done + this.#commits.length))
   }
@@ -129,6 +142,7 @@ class Enumeration {
     while (this.#view.typeOf(entry) === objectTypes.tag) {
       this.#addTag(entry)
       entry = await this.#history.tagTarget(entry)
+      this.#marks.add(entry, objectBits.named)
     }
     const type = this.#view.typeOf(entry)
     if (type === objectTypes.commit) await this.#enqueue(entry)
@@ -176,7 +190,10 @@ class Enumeration {
         oldestFound = known.secondsOf(commit)
         this.#found.push(commit)
         if (this.#found.length > most) return false
-        for (const parent of parents) await this.#enqueue(parent)
+        for (const parent of parents) {
+          marks.add(parent, objectBits.named)
+          await this.#enqueue(parent)
+        }
         if (this.#found.length % 1024 === 0) this.#report(this.#found.length)
       }
       if (this.#open > 0 || -this.#queue.lowestKey >= oldestFound) left = slop
@@ -236,7 +253,8 @@ class Enumeration {
     blobs.sort()
     const count = this.#commits.length + this.#tags.length + trees.length + blobs.length
     this.#report(count)
-    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks, find: (oid) => this.#view.find(oid, 'read') }
+    const find: ObjectSet['find'] = (oid) => this.#view.find(oid, 'read')
+    return { count, commits: this.#commits, tags: this.#tags, trees, blobs, marks: this.#marks, history: this.#known, find }
   }
 
   #addTag(entry: Entry): void {

@@ -1,4 +1,6 @@
 import { ProtocolError } from './errors.js'
+import type { CommitGraph } from './graph/commit-graph.js'
+import { knownCommit } from './graph/known-commit.js'
 import { commitLinks } from './objects/commit.js'
 import { oidFromBytes } from './oid.js'
 import { createObjectReader, type ObjectReader } from './pack/reader.js'
@@ -16,13 +18,18 @@ export interface HistoryCommit {
 /** Commits and tags of a view as entries. The store is closed: what an object refers to is there, and if not, it is corrupt. */
 export class History {
   readonly view: PackView
+  /** What it reads is valid until it reads the next. */
   readonly reader: ObjectReader
   readonly slices: Slices
   readonly #scratch = Buffer.alloc(20)
 
-  constructor(view: PackView, slices: Slices) {
+  readonly #graph: CommitGraph | undefined
+
+  /** `graph`: of some of the commits, which are not read then. */
+  constructor(view: PackView, slices: Slices, graph?: CommitGraph) {
     this.view = view
-    this.reader = createObjectReader(view)
+    this.#graph = graph
+    this.reader = createObjectReader(view, { transient: true })
     this.slices = slices
   }
 
@@ -41,6 +48,8 @@ export class History {
 
   /** @throws ProtocolError `corrupt` */
   async commit(entry: Entry): Promise<HistoryCommit> {
+    const known = this.#graph && knownCommit(this.view, this.#graph, entry, this.#scratch)
+    if (known) return known
     const { data } = this.reader.readNow(entry) ?? (await this.reader.read(entry))
     const { tree, parents, seconds } = commitLinks(data)
     return { tree: this.find(tree), parents: parents.map((oid) => this.#typed(this.get(oid), objectTypes.commit)), seconds }

@@ -14,4 +14,6 @@ export const objectBits = {
   placed: 32,
   /** A commit that counts as one without parents. */
   shallow: 64,
+  /** A parent of a commit that was found, or what a wanted tag names. */
+  named: 128,
 } as const

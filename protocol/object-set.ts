@@ -1,3 +1,4 @@
+import type { CommitColumns } from './commit-columns.js'
 import type { EntryList } from './entry-list.js'
 import type { EntryMarks } from './entry-marks.js'
 import type { Entry } from './ports.js'
@@ -13,6 +14,8 @@ export interface ObjectSet {
   readonly blobs: EntryList
   /** `objectBits` of every object. */
   readonly marks: EntryMarks
+  /** All commits that were come upon: when nothing is had and nothing cut, all there are, with all their parents. */
+  readonly history?: CommitColumns
   /** Packs of which everything is in the set, and whose order is good enough to go out as they stand, before all else. */
   readonly whole?: readonly number[]
   /** The entry, of several with one name, that is marked if any is; -1: there is none. */

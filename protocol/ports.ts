@@ -49,6 +49,12 @@ export interface PackView {
   release(): void
 }
 
+/** A view that can spare who goes through a pack a copy, and memory that is used once. */
+export interface DirectView extends PackView {
+  /** Fills `into` with bytes of a pack from `from` on. */
+  readInto(pack: number, from: number, into: Uint8Array): Promise<void>
+}
+
 export const packOf = (entry: Entry): number => Math.floor(entry / 2 ** 32)
 export const rankOf = (entry: Entry): number => entry % 2 ** 32
 export const entryAt = (pack: number, rank: number): Entry => pack * 2 ** 32 + rank

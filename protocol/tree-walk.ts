@@ -3,7 +3,7 @@ import type { EntryMarks } from './entry-marks.js'
 import { ProtocolError } from './errors.js'
 import type { History } from './history.js'
 import { objectBits } from './object-bits.js'
-import { eachTreeEntry, entryKinds } from './objects/tree.js'
+import { entryKinds } from './objects/tree.js'
 import { oidFromBytes } from './oid.js'
 import { wholeFilter } from './object-filter.js'
 import type { Entry, ObjectFilter } from './ports.js'
@@ -72,10 +72,9 @@ export class TreeWalk {
   }
 
   #takeEntries(tree: Uint8Array, bit: number, blobBytes: number): void {
-    eachTreeEntry(tree, (mode, _nameStart, _nameEnd, at) => {
-      const kind = mode & entryKinds.mask
-      const isTree = kind === entryKinds.directory
-      if (kind === entryKinds.submodule || (!isTree && blobBytes === 0) || this.#recent.note(tree, at)) return
+    this.#recent.eachNew(tree, (mode, at) => {
+      const isTree = (mode & entryKinds.mask) === entryKinds.directory
+      if (!isTree && blobBytes === 0) return
       const entry = this.#find(tree, at)
       if (entry !== -1 && !isTree && this.#history.view.sizeOf(entry) >= blobBytes) return
       if (entry !== -1) this.#take(entry, bit, isTree)

@@ -18,6 +18,8 @@ import { takeTrees } from './take-trees.js'
 /** What all bitmaps take while they are made, packed, if nothing else is said. */
 const byDefaultBytes = 512 * 1024 * 1024
 
+const unknown = -1
+
 export interface BitmapRequest {
   /** Has all objects of `order`. */
   readonly view: PackView
@@ -69,6 +71,8 @@ class BitmapBuilder {
   readonly #bitmaps = new Map<number, Ewah>()
   readonly #maxBitmapBytes: number
   #bitmapBytes = 0
+  /** By row, once it was asked for. */
+  readonly #bitOfRow: Int32Array
   /** By row: the last walk that came by. */
   readonly #met: Uint32Array
   #walk = 0
@@ -79,12 +83,14 @@ class BitmapBuilder {
     this.#history = new History(view, slices)
     this.#set = new ReachSet(view, order)
     this.#maxBitmapBytes = maxBitmapBytes
+    this.#bitOfRow = new Int32Array(graph.count).fill(unknown)
     this.#met = new Uint32Array(graph.count)
   }
 
   /** Bit of a commit. @throws ProtocolError `corrupt` */
   bitOf(row: number): number {
-    return this.#bitOf(this.#graph.oidOf(row))
+    const known = this.#bitOfRow[row]!
+    return known !== unknown ? known : (this.#bitOfRow[row] = this.#bitOf(this.#graph.oidOf(row)))
   }
 
   /** Of a commit that was added. */

@@ -1,7 +1,7 @@
 import { EntryList } from '../entry-list.js'
 import { ProtocolError } from '../errors.js'
 import type { History } from '../history.js'
-import { eachTreeEntry, entryKinds } from '../objects/tree.js'
+import { entryKinds } from '../objects/tree.js'
 import type { Entry } from '../ports.js'
 import type { RecentOids } from '../recent-oids.js'
 import { objectTypes } from '../types.js'
@@ -16,12 +16,10 @@ export async function takeTrees(history: History, set: ReachSet, roots: EntryLis
   const { reader, slices, view } = history
   let level = roots
   const take = (below: EntryList, tree: Uint8Array): void =>
-    eachTreeEntry(tree, (mode, _nameStart, _nameEnd, at) => {
-      const kind = mode & entryKinds.mask
-      if (kind === entryKinds.submodule || recent.note(tree, at)) return
+    recent.eachNew(tree, (mode, at) => {
       const entry = set.addOid(tree, at)
       if (entry === -1) return
-      const isTree = kind === entryKinds.directory
+      const isTree = (mode & entryKinds.mask) === entryKinds.directory
       if (view.typeOf(entry) !== (isTree ? objectTypes.tree : objectTypes.blob)) throw wrongType(history, entry, isTree)
       if (isTree) below.push(entry)
     })

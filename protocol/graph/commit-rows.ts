@@ -1,6 +1,6 @@
 import { CommitColumns } from '../commit-columns.js'
 import { EntryList } from '../entry-list.js'
-import { History, type HistoryCommit } from '../history.js'
+import { History } from '../history.js'
 import { gatherOids, sortOids } from '../pack/sort-oids.js'
 import { packOf, rankOf, type Entry, type PackView, type WorkOptions } from '../ports.js'
 import { objectTypes, type Oid } from '../types.js'
@@ -31,14 +31,14 @@ export async function collectCommits(
   { slices, onProgress }: WorkOptions,
   known?: CommitGraph,
 ): Promise<CommitRows> {
-  const history = new History(view, slices)
+  const history = new History(view, slices, known)
   const numbers = new EntryNumbers(view)
   const columns = new CommitColumns()
   const open = new EntryList()
   let count = 0
   const meet = async (entry: Entry): Promise<void> => {
     if (numbers.has(entry)) return
-    const commit = (known && knownCommit(view, known, entry)) ?? (await history.commit(entry))
+    const commit = await history.commit(entry)
     history.tree(commit.tree, entry)
     numbers.set(entry, columns.add(entry, commit))
     open.push(count++)
@@ -56,22 +56,18 @@ export async function collectCommits(
       for (const parent of columns.parentsOf(commit).slice()) await meet(parent)
     }
   }
-  return sortedRows(view, columns, numbers, count)
+  return sortedRows(view, columns, numbers)
 }
 
-/** What a graph says of a commit, as the view has it; undefined: nothing, or of objects that are not here. */
-function knownCommit(view: PackView, graph: CommitGraph, entry: Entry): HistoryCommit | undefined {
-  const oid = new Uint8Array(20)
-  view.oidOf(entry, oid)
-  const row = graph.findRow(oid)
-  if (row === -1) return undefined
-  const parents: Entry[] = []
-  for (let n = 0, parent = 0; (parent = graph.parentAt(row, n)) !== -1; n++) parents.push(view.find(graph.oidOf(parent), 'read'))
-  const tree = view.find(graph.treeOf(row), 'read')
-  return tree === -1 || parents.includes(-1) ? undefined : { tree, parents, seconds: graph.secondsOf(row) }
+/** The same of commits that were read before, with all their parents among them. */
+export function rowsOfCommits(view: PackView, columns: CommitColumns): CommitRows {
+  const numbers = new EntryNumbers(view)
+  for (let commit = 0; commit < columns.count; commit++) numbers.set(columns.entryOf(commit), commit)
+  return sortedRows(view, columns, numbers)
 }
 
-function sortedRows(view: PackView, columns: CommitColumns, numbers: EntryNumbers, count: number): CommitRows {
+function sortedRows(view: PackView, columns: CommitColumns, numbers: EntryNumbers): CommitRows {
+  const { count } = columns
   const scratch = new Uint8Array(20)
   const oidsOf = (entryOf: (commit: number) => Entry): Uint8Array => {
     const oids = new Uint8Array(count * 20)

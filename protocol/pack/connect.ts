@@ -25,7 +25,8 @@ export interface SpecialBlob {
 }
 
 export const anyType = 15
-const maxRoots = 20_000
+/** A pack with more roots is never an answer as it stands. */
+export const maxRoots = 20_000
 
 /**
  * Matches what the objects of a pack refer to with the objects there are. The last `addedBases` ranks complete a thin pack.

@@ -32,6 +32,8 @@ function endOfSize(delta: Uint8Array, at: number): number {
   return next + 1
 }
 
+const allocate = (bytes: number): Buffer => Buffer.allocUnsafe(bytes)
+
 /**
  * The object that `delta` makes of `base`.
  *
@@ -40,9 +42,10 @@ function endOfSize(delta: Uint8Array, at: number): number {
  *     0nnnnnnn  insert the n bytes that follow; n = 0 is reserved
  *
  * Spec: gitformat-pack(5), "Deltified representation".
+ * `room`: memory to make it in, however little is known of what is there.
  * @throws ProtocolError `bad-pack`; `too-large` when the result is over `maxBytes`
  */
-export function applyDelta(base: Uint8Array, delta: Uint8Array, maxBytes: number): Buffer {
+export function applyDelta(base: Uint8Array, delta: Uint8Array, maxBytes: number, room = allocate): Buffer {
   const baseSize = decodeSize(delta, 0)
   let at = endOfSize(delta, 0)
   const size = decodeSize(delta, at)
@@ -51,7 +54,7 @@ export function applyDelta(base: Uint8Array, delta: Uint8Array, maxBytes: number
   if (size > maxBytes) throw new ProtocolError('too-large', `object of ${size} bytes is over the limit of ${maxBytes}`)
 
   // Never handed out before every byte of it is written.
-  const result = Buffer.allocUnsafe(size)
+  const result = room(size)
   const end = delta.length
   let filled = 0
   while (at < end) {

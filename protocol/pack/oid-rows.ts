@@ -13,11 +13,31 @@ export interface OidRows {
   readonly count: number
 }
 
-/** Row of the oid that begins at `at` of `oid`, or -1. */
+/** Fewer rows are halved from the start. */
+const fewRows = 16
+
+/**
+ * Row of the oid that begins at `at` of `oid`, or -1. Oids are as good as random, so their first bytes nearly say where one stands: looked for
+ * there first, it is found among rows that lie beside each other. Oids that are not cost two comparisons more.
+ */
 export function findOidRow({ bytes, oidsAt, fanout }: OidRows, oid: Uint8Array, at: number): number {
   const first = oid[at]!
   let low = first === 0 ? 0 : fanout[first - 1]!
   let high = fanout[first]! - 1
+  if (high - low >= fewRows) {
+    const share = ((oid[at + 1]! << 16) | (oid[at + 2]! << 8) | oid[at + 3]!) / 2 ** 24
+    const near = low + Math.floor(share * (high - low + 1))
+    const order = compareOids(bytes, oidsAt + near * 20, oid, at)
+    if (order === 0) return near
+    // Seldom further off than that.
+    const bound = near + (order < 0 ? 1 : -1) * Math.ceil(Math.sqrt(high - low))
+    const isBetween = bound > low && bound < high
+    const boundOrder = isBetween ? compareOids(bytes, oidsAt + bound * 20, oid, at) : 0
+    if (order < 0) low = near + 1
+    else high = near - 1
+    if (isBetween && boundOrder <= 0) low = bound
+    if (isBetween && boundOrder >= 0) high = bound
+  }
   while (low <= high) {
     const middle = (low + high) >>> 1
     const order = compareOids(bytes, oidsAt + middle * 20, oid, at)

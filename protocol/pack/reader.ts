@@ -3,8 +3,10 @@ import { oidBytes, oidFromBytes } from '../oid.js'
 import { packOf, type Entry, type FindUse, type PackView } from '../ports.js'
 import type { ObjectType, Oid } from '../types.js'
 import { applyDelta } from './delta.js'
+import { maxSimpleBytes } from './simple-inflate.js'
 import { decodeEntryHeader, inflateEntry, type EntryHeader } from './entry.js'
-import { ObjectCache } from './object-cache.js'
+import { ArenaCache } from './arena-cache.js'
+import { ObjectCache, type KeptObjects } from './object-cache.js'
 import { ReadWindow, windowBytes } from './read-window.js'
 
 export interface GitObject {
@@ -28,28 +30,37 @@ export interface ReaderOptions {
   readonly cacheBytes?: number
   /** Objects over this are refused before they are read, bytes. */
   readonly maxBytes?: number
+  /** An object is valid only until the next is asked for: a walk over any number of them then needs no more memory than its cache. */
+  readonly transient?: boolean
 }
 
+const defaultCacheBytes = 16 * 1024 * 1024
 /** No honest chain is as long; longer means that the table leads in a circle. */
 const maxChain = 100_000
 
 /** A reader that follows delta chains however long they are, and checks that every object has the type and size the view says. */
 export function createObjectReader(view: PackView, options: ReaderOptions = {}): ObjectReader {
-  return new PackObjectReader(view, options.cacheBytes ?? 16 * 1024 * 1024, options.maxBytes ?? Number.POSITIVE_INFINITY)
+  return new PackObjectReader(view, options)
 }
 
 class PackObjectReader implements ObjectReader {
   readonly #view: PackView
   readonly #maxBytes: number
-  readonly #cache: ObjectCache
+  readonly #cache: KeptObjects
+  readonly #isTransient: boolean
+  /** Where deltas are inflated to. */
+  readonly #scratch = Buffer.allocUnsafe(maxSimpleBytes)
   readonly #window: ReadWindow
 
-  constructor(view: PackView, cacheBytes: number, maxBytes: number) {
+  constructor(view: PackView, { cacheBytes = defaultCacheBytes, maxBytes = Number.POSITIVE_INFINITY, transient = false }: ReaderOptions) {
     this.#view = view
+    this.#isTransient = transient
     this.#maxBytes = maxBytes
-    this.#cache = new ObjectCache(cacheBytes)
+    this.#cache = transient ? new ArenaCache(cacheBytes) : new ObjectCache(cacheBytes)
     this.#window = new ReadWindow(view)
   }
+
+  readonly #room = (bytes: number): Buffer => this.#cache.room(bytes)
 
   readNow(entry: Entry): GitObject | undefined {
     const view = this.#view
@@ -133,19 +144,22 @@ class PackObjectReader implements ObjectReader {
   #unpack(entry: Entry, bytes: Uint8Array, at: number, base: Uint8Array | undefined): Uint8Array {
     const view = this.#view
     const size = view.sizeOf(entry)
+    // What is kept as it comes must not lie where the next comes.
+    const scratch = base || this.#isTransient ? this.#scratch : undefined
     let data: Uint8Array
     try {
       const header = decodeEntryHeader(bytes, at, view.offsetOf(entry))
-      const inflated = header && inflateEntry(bytes, at + header.headerBytes, header.size)
+      const inflated = header && inflateEntry(bytes, at + header.headerBytes, header.size, scratch)
       if (!inflated) throw this.#corrupt(entry, 'is cut off')
       this.#checkHeader(entry, header)
-      data = base ? applyDelta(base, inflated.data, size) : inflated.data
+      data = base ? applyDelta(base, inflated.data, size, this.#room) : inflated.data
     } catch (error) {
       if (error instanceof ProtocolError && error.code !== 'corrupt') throw this.#corrupt(entry, error.message, error)
       throw error
     }
     if (data.length !== size) throw this.#corrupt(entry, `has ${data.length} bytes and not ${size}`)
-    this.#cache.put(entry, data)
+    if (!base) return this.#cache.put(entry, data)
+    this.#cache.keep(entry, data)
     return data
   }
 

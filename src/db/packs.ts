@@ -88,6 +88,14 @@ export async function listChangedPacks(db: Queryable, repoId: number, sinceVer: 
   }))
 }
 
+/** SHA-256 of the `.idx` of packs, by id; those that have none in a store are left out. */
+export async function listIndexNames(db: Queryable, packIds: readonly number[]): Promise<ReadonlyMap<number, Buffer>> {
+  const rows = await db.query<{ id: number; idx_sha256: Buffer }>(
+    sql`SELECT id, idx_sha256 FROM packs WHERE id = ANY (${packIds}::bigint[]) AND idx_sha256 IS NOT NULL`,
+  )
+  return new Map(rows.map(({ id, idx_sha256 }) => [id, idx_sha256]))
+}
+
 export interface InlineRow {
   readonly packId: number
   readonly pack: Buffer

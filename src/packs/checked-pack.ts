@@ -1,13 +1,22 @@
 import type { PackView, StagedPack } from '../../protocol/ports.js'
 import type { Oid } from '../../protocol/types.js'
 import type { NewPack } from '../db/packs.js'
+import type { Sidecars } from './pack-sidecars.js'
 
-/** A pack that was checked against one repository, and what it takes to store it. */
-export interface StagedRepoPack extends StagedPack {
-  /** What the checks stand on. */
-  readonly basis: { readonly packsVer: number; readonly gcEpoch: number }
+/** A pack in the spool, and what it takes to store it. */
+export interface StoragePack {
   /** Undefined: nothing is to be stored. */
   readonly pack: CheckedPack | undefined
+  /** Stores the bytes, whole and synced. Still invisible. */
+  publish(): Promise<void>
+  /** Removes the spool. Never throws. */
+  dispose(): Promise<void>
+}
+
+/** A pack that was checked against one repository. */
+export interface StagedRepoPack extends StagedPack, StoragePack {
+  /** What the checks stand on. */
+  readonly basis: { readonly packsVer: number; readonly gcEpoch: number }
   /** Sorted: all that the push relies on and does not bring. */
   readonly externals: readonly Uint8Array[]
   /** Those externals that may not be relied on in a later snapshot. */
@@ -26,9 +35,5 @@ export interface CheckedPack {
   readonly external: boolean
   /** Whole pack for those that live in the database; undefined: it goes to the BlobStore. */
   readonly inline: Buffer | undefined
-  readonly idx: Buffer
-  readonly rev: Buffer
-  readonly tbl: Uint8Array
-  /** SHA-256 of idx, rev and tbl, one behind the other. */
-  readonly sidecarNames: Uint8Array
+  readonly sidecars: Sidecars
 }

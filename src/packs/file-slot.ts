@@ -26,12 +26,12 @@ export class FileSlot implements GrowingFile {
 
   async read(from: number, to: number): Promise<Uint8Array> {
     const buffer = Buffer.allocUnsafeSlow(to - from)
-    await this.readInto(buffer, from)
+    await this.readInto(from, buffer)
     return buffer
   }
 
   /** Fills the buffer with what is there from byte `from` on. @throws when the file ends before that, and whatever reading throws */
-  async readInto(buffer: Uint8Array, from: number): Promise<void> {
+  async readInto(from: number, buffer: Uint8Array): Promise<void> {
     this.busy++
     try {
       this.#handle ??= open(this.#path, 'r')

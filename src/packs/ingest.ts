@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto'
 import { parsePointer } from '../../lfs/pointer.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import { oidFromBytes } from '../../protocol/oid.js'
 import { trailerBytes } from '../../protocol/pack/entry.js'
-import { encodeIndexFile } from '../../protocol/pack/index-file.js'
 import {
   PackIndexer,
   type Connections,
@@ -12,10 +10,10 @@ import {
   type IndexPartResult,
   type IndexerHooks,
 } from '../../protocol/pack/indexer.js'
-import { encodeObjectTable, ObjectTable } from '../../protocol/pack/object-table.js'
+import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { createObjectReader } from '../../protocol/pack/reader.js'
-import { encodeReverseIndex } from '../../protocol/pack/reverse-index.js'
 import type { PackView, Progress, StagedBinary, StagedPointer, WorkOptions } from '../../protocol/ports.js'
+import { makeSidecars, type Sidecars } from './pack-sidecars.js'
 import type { SpooledPack } from './spool.js'
 
 /** What a received pack is, once every byte of it has been looked at. */
@@ -23,11 +21,9 @@ export interface IngestedPack {
   readonly objects: number
   readonly sha1: Buffer
   readonly sha256: Buffer
-  readonly idx: Buffer
-  readonly rev: Buffer
+  readonly sidecars: Sidecars
+  /** That of the sidecars, open. */
   readonly table: ObjectTable
-  /** SHA-256 of idx, rev and table, one behind the other: their names in a store. */
-  readonly sidecarNames: Uint8Array
   /** Objects at the end of the pack, in pack order, that completed a thin one: copies of what the repository has. */
   readonly addedBases: number
   readonly connections: Connections
@@ -97,20 +93,13 @@ export async function ingestPack(
   await pause()
   const connections = indexer.connect(index)
   await pause()
-  const idx = encodeIndexFile(index)
-  const rev = encodeReverseIndex(index)
-  await pause()
-  const table = ObjectTable.openChecked(encodeObjectTable(index, sha256))
-  await pause()
-  const sidecarNames = Buffer.concat([idx, rev, table.bytes].map((bytes) => createHash('sha256').update(bytes).digest()))
+  const sidecars = await makeSidecars(index, sha256, options.slices)
   return {
     objects: index.count,
     sha1,
     sha256,
-    idx,
-    rev,
-    table,
-    sidecarNames,
+    sidecars,
+    table: ObjectTable.openChecked(sidecars.tbl),
     addedBases: indexer.addedBases,
     connections,
     pointers: notable.pointers,

@@ -11,8 +11,14 @@ export interface PackBytes {
   read(from: number, to: number): Promise<Uint8Array>
 }
 
+/** The same into memory of the caller's. */
+export interface DirectBytes {
+  /** Fills `into` from byte `from` on, past what is kept for others. @throws as `read` */
+  readInto(from: number, into: Uint8Array): Promise<void>
+}
+
 /** Bytes that can be held open: whoever keeps them counts himself in and out, the last one out closes. */
-export interface HeldBytes extends PackBytes {
+export interface HeldBytes extends PackBytes, DirectBytes {
   hold(): void
   drop(): void
   /** For a file that may be taken away while nobody needs it: who reads counts himself in, and out. */
@@ -167,7 +173,7 @@ class PackFile implements HeldBytes {
     const readNext = (at: number): Promise<Uint8Array> | undefined => {
       if (at >= this.bytes) return undefined
       const chunk = buffers[(at / streamBytes) % 2]!.subarray(0, this.bytes - at)
-      const next = this.#told(slot.readInto(chunk, at).then(() => chunk))
+      const next = this.#told(slot.readInto(at, chunk).then(() => chunk))
       next.catch(() => undefined) // heard when the chunk is wanted
       return next
     }
@@ -191,6 +197,12 @@ class PackFile implements HeldBytes {
       return Promise.resolve(window.data.subarray(from - start, to - start))
     }
     return to - from >= directBytes ? this.#load(from, to) : this.#readAcross(from, to)
+  }
+
+  async readInto(from: number, into: Uint8Array): Promise<void> {
+    const to = from + into.length
+    if (this.#slot && from >= 0 && to <= this.bytes) await this.#told(this.#slot.readInto(from, into))
+    else into.set(await this.read(from, to))
   }
 
   forget(window: Window): void {

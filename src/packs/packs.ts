@@ -14,11 +14,14 @@ import type { OpenedPack } from './pack-list.js'
 import { createPublishPack } from './publish.js'
 import { readSideFile } from './read-side-file.js'
 import { RecentTables } from './recent-tables.js'
-import { reindexPack, type ReindexOptions, type Sidecars } from './reindex.js'
+import type { Sidecars } from './pack-sidecars.js'
+import { reindexPack, type ReindexOptions } from './reindex.js'
 import type { Snapshot, SnapshotVersions } from './snapshot.js'
 import { Snapshots, type SnapshotsOptions } from './snapshots.js'
 import type { Spool } from './spool.js'
-import type { StagedRepoPack } from './checked-pack.js'
+import type { StagedRepoPack, StoragePack } from './checked-pack.js'
+import type { CopiedPack } from './collect/copy-pack.js'
+import { stageCopied, type StageCopiedRequest } from './stage-copied.js'
 import { stagePack, type StageRequest } from './stage.js'
 import { Turns } from './turns.js'
 import { openUncached, type UncachedOptions, type UncachedSnapshot } from './uncached-snapshot.js'
@@ -39,6 +42,8 @@ export interface Packs {
   openSnapshot(repoId: number, versions?: SnapshotVersions): Promise<Snapshot>
   /** `chunks` undefined: the push brings no pack. As `stagePack`. */
   stage(chunks: AsyncIterable<Uint8Array> | undefined, request: StageRequest): Promise<StagedRepoPack>
+  /** As `stageCopied`. */
+  stageCopied(copied: CopiedPack, request: StageCopiedRequest): Promise<StoragePack>
   /** The repository as database and store have it, packs out of use among it, for who checks or repairs it. As `openUncached`. */
   openUncached(repoId: number, options: UncachedOptions): Promise<UncachedSnapshot>
   /** As `reindexPack`. */
@@ -110,6 +115,7 @@ export function createPacks(options: PacksOptions): Packs {
   return {
     openSnapshot: (repoId, versions) => snapshots.open(repoId, versions),
     stage: (chunks, request) => stagePack(staging, chunks, request),
+    stageCopied: (copied, request) => stageCopied(staging, copied, request),
     openUncached: (repoId, uncached) =>
       openUncached({ ...reading, openPack: (row) => openStoredPack(row, store, localPacks, files) }, repoId, uncached),
     reindex: (pack, chunks, reindex) => reindexPack(staging, pack, chunks, reindex),

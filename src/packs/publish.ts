@@ -7,7 +7,7 @@ import { packKey, sidecarKey } from '../storage/keys.js'
 import { namedBlob, putNamed } from './named-blob.js'
 import type { RecentTables } from './recent-tables.js'
 import type { SpooledPack } from './spool.js'
-import type { CheckedPack, StagedRepoPack } from './checked-pack.js'
+import type { CheckedPack, StoragePack } from './checked-pack.js'
 
 /**
  * Stores the bytes of a checked pack, whole and synced, under rows that keep them. May be called again: what is there stays, unless it has another
@@ -36,11 +36,11 @@ export function createPublishPack({ store, files, keeper, recent }: PublishDepen
             (chunks) => putNamed(store, packAt.key, pack.bytes, chunks),
           ),
       },
-      namedBlob(store, idx.key, pack.idx),
-      namedBlob(store, rev.key, pack.rev),
-      namedBlob(store, tbl.key, pack.tbl),
+      namedBlob(store, idx.key, pack.sidecars.idx),
+      namedBlob(store, rev.key, pack.sidecars.rev),
+      namedBlob(store, tbl.key, pack.sidecars.tbl),
     ])
-    recent.remember(tbl.sha256, pack.tbl)
+    recent.remember(tbl.sha256, pack.sidecars.tbl)
   }
 }
 
@@ -48,7 +48,7 @@ export function createPublishPack({ store, files, keeper, recent }: PublishDepen
  * Locks what a published pack relies on against deletion until the transaction ends. False: something is gone, publish again.
  * @see docs/git-storage.md, "Keeping and deleting a stored blob"
  */
-export async function lockPackBlobs(tx: Transaction, ...staged: readonly StagedRepoPack[]): Promise<boolean> {
+export async function lockPackBlobs(tx: Transaction, ...staged: readonly StoragePack[]): Promise<boolean> {
   return lockKept(
     tx,
     staged.flatMap(({ pack }) => (!pack || pack.inline ? [] : blobsOf(pack).map(({ key }) => key))),
@@ -69,7 +69,7 @@ export interface PackRecord {
 /** Adds the row of a published pack, and the links to its blobs. False: the repository had it. */
 export async function recordPack(tx: Transaction, pack: CheckedPack, record: PackRecord): Promise<boolean> {
   const { repoId, updateId, visibility, state, part, changedVer } = record
-  const { sha1, sha256, bytes, objects, source, roots, external, inline, idx, tbl } = pack
+  const { sha1, sha256, bytes, objects, source, roots, external, inline, sidecars } = pack
   const [, idxBlob, revBlob, tblBlob] = blobsOf(pack)
   const { packId, inserted } = await insertPack(tx, {
     repoId,
@@ -86,7 +86,7 @@ export async function recordPack(tx: Transaction, pack: CheckedPack, record: Pac
     external,
     changedVer,
     stored: inline
-      ? { kind: 'inline', pack: inline, idx, tbl }
+      ? { kind: 'inline', pack: inline, idx: sidecars.idx, tbl: sidecars.tbl }
       : { kind: 'blobs', idxSha256: idxBlob.sha256, revSha256: revBlob.sha256, tblSha256: tblBlob.sha256 },
   })
   if (!inline)
@@ -104,9 +104,9 @@ interface PackBlob {
 }
 
 /** Pack, idx, rev, tbl. A sidecar is named by its own hash. */
-function blobsOf({ sha256, sidecarNames }: CheckedPack): readonly [PackBlob, PackBlob, PackBlob, PackBlob] {
+function blobsOf({ sha256, sidecars }: CheckedPack): readonly [PackBlob, PackBlob, PackBlob, PackBlob] {
   const sidecar = (kind: 'idx' | 'rev' | 'tbl', number: number): PackBlob => {
-    const name = sidecarNames.subarray(number * 32, (number + 1) * 32)
+    const name = sidecars.names.subarray(number * 32, (number + 1) * 32)
     return { key: sidecarKey(name, kind), kind, sha256: name }
   }
   return [{ key: packKey(sha256), kind: 'pack', sha256 }, sidecar('idx', 0), sidecar('rev', 1), sidecar('tbl', 2)]

@@ -31,3 +31,13 @@ export async function readSideFile(store: BlobStore, query: SideFileQuery): Prom
   if (at !== bytes.length || !hash.digest().equals(sha256)) throw new ProtocolError('corrupt', `${what} does not read back`)
   return bytes
 }
+
+/** For what one can do without. Undefined: it is missing or wrong. */
+export async function unlessCorrupt<T>(read: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await read()
+  } catch (error) {
+    if (error instanceof ProtocolError && error.code === 'corrupt') return undefined
+    throw error
+  }
+}

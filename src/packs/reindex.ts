@@ -4,16 +4,8 @@ import { checked } from './cached-pack.js'
 import { emptyView } from './empty-view.js'
 import { ingestPack } from './ingest.js'
 import type { PackName } from './local-packs.js'
+import type { Sidecars } from './pack-sidecars.js'
 import { windowBytes, type StageDependencies } from './stage.js'
-
-/** What belongs to a pack, made from the pack alone. */
-export interface Sidecars {
-  readonly idx: Uint8Array
-  readonly rev: Uint8Array
-  readonly tbl: Uint8Array
-  /** SHA-256 of the three, one behind the other. */
-  readonly names: Uint8Array
-}
 
 export interface ReindexOptions {
   readonly slices: Slices
@@ -40,8 +32,7 @@ export async function reindexPack(
     })
     try {
       // A stored pack has all its delta bases, so nothing is looked up.
-      const { idx, rev, table, sidecarNames } = await ingestPack(spooled, async () => emptyView, limits, { slices })
-      return { idx, rev, tbl: table.bytes, names: sidecarNames }
+      return (await ingestPack(spooled, async () => emptyView, limits, { slices })).sidecars
     } finally {
       release()
       await spooled.dispose()

@@ -1,4 +1,4 @@
-import { packOf, rankOf, type Entry, type FindUse, type PackView, type RefTable } from '../../protocol/ports.js'
+import { packOf, rankOf, type DirectView, type Entry, type FindUse, type PackView, type RefTable } from '../../protocol/ports.js'
 import { ObjectTable } from '../../protocol/pack/object-table.js'
 import { objectTypes, type ObjectType, type Oid } from '../../protocol/types.js'
 import { oidFromBytes } from '../../protocol/oid.js'
@@ -6,7 +6,7 @@ import { ProtocolError } from '../../protocol/errors.js'
 import type { PackPart, SideFileNames } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
-import type { HeldBytes, PackBytes, PackFiles } from './pack-file.js'
+import type { DirectBytes, HeldBytes, PackBytes, PackFiles } from './pack-file.js'
 import { RefList } from './ref-list.js'
 import { subsetOf } from './pack-subset.js'
 import { leasesOf, type PackFetch, type PackLeases } from './snapshot-leases.js'
@@ -130,7 +130,7 @@ export interface SnapshotMessage {
 const high = 2 ** 32
 
 /** Lookups over a PackSet. All that a thread needs of a repository. */
-export class PackSetView implements PackView {
+export class PackSetView implements DirectView {
   readonly refs: RefTable
   readonly packCount: number
   readonly #set: PackSet
@@ -236,6 +236,13 @@ export class PackSetView implements PackView {
     return this.#reader.read(this.#set.inline, this.#set.numbers[pack - this.#storedCount]!, from, to)
   }
 
+  async readInto(pack: number, from: number, into: Uint8Array): Promise<void> {
+    const bytes = pack < this.#storedCount ? (this.#set.stored[pack]!.bytes as PackBytes & Partial<DirectBytes>) : undefined
+    if (!bytes?.readInto) return into.set(await this.read(pack, from, from + into.length))
+    await this.#fetch?.need(pack)
+    await bytes.readInto(from, into)
+  }
+
   release(): void {
     this.#release()
   }
@@ -295,6 +302,11 @@ export class RepoSnapshot extends PackSetView implements Snapshot {
   override read(pack: number, from: number, to: number): Promise<Uint8Array> {
     if (this.#parts.era?.over) return Promise.reject(new ProtocolError('cancelled', 'something was purged from the repository meanwhile'))
     return super.read(pack, from, to)
+  }
+
+  override async readInto(pack: number, from: number, into: Uint8Array): Promise<void> {
+    this.checkEra()
+    await super.readInto(pack, from, into)
   }
 
   get fetch(): PackFetch | undefined {

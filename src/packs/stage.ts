@@ -151,7 +151,7 @@ class Ingest {
 
   #begin(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {
     const { slices, onProgress, source } = this.#request
-    const copied = source === 'fold' || source === 'gc'
+    const copied = source === 'fold'
     this.#check = this.#deps.beginCheck(spooled, limits, { growing, copied, slices, ...(onProgress ? { onProgress } : {}) })
   }
 }
@@ -202,7 +202,7 @@ class Staged implements StagedRepoPack {
 }
 
 function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPack['source']): CheckedPack {
-  const { sha1, sha256, objects, idx, rev, table, sidecarNames, connections } = ingested
+  const { sha1, sha256, objects, sidecars, connections } = ingested
   const bytes = spooled.length
   return {
     sha1,
@@ -213,9 +213,6 @@ function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPa
     roots: connections.roots,
     external: connections.externals.length > 0,
     inline: bytes <= maxInlineBytes ? Buffer.from(spooled.read(0, bytes)) : undefined,
-    idx,
-    rev,
-    tbl: table.bytes,
-    sidecarNames,
+    sidecars,
   }
 }

@@ -169,7 +169,8 @@ export async function createServices(config: Config, log: Log, onLost: (error: H
       db,
       packs,
       versions,
-      repack: jobs.repack,
+      store,
+      copyPack: jobs.copyPack,
       classify: jobs.classify,
       covers: jobs.covers,
       addSideFiles: createAddSideFiles({

@@ -1,11 +1,15 @@
 import t from 'tap'
+import { enumerateObjects, type KnownHistory } from '../../protocol/enumerate.js'
+import { CommitGraph } from '../../protocol/graph/commit-graph.js'
+import { encodeCommitGraph } from '../../protocol/graph/commit-graph-writer.js'
+import { collectCommits } from '../../protocol/graph/commit-rows.js'
 import type { Oid } from '../../protocol/types.js'
 import { dice } from '../support/dice.js'
 import { answer } from '../support/fetches.js'
 import { memoryPack, packView } from '../support/pack-view.js'
 import { hexes, indexPack } from '../support/packs.js'
 import { closure, peel, randomHistory, stored } from '../support/random-history.js'
-import { refOf } from '../support/wire.js'
+import { noSlices, refOf } from '../support/wire.js'
 
 for (const skew of [false, true]) {
   t.test(`of 400 histories, clocks ${skew ? 'wrong' : 'right'}: all that is needed is sent, once, and nothing that is not wanted`, async (t) => {
@@ -44,3 +48,31 @@ for (const skew of [false, true]) {
     t.comment(`${extra} commits were sent although they were had`)
   })
 }
+
+t.test('with a commit graph of some of the history the same is found, and its commits are not read', async (t) => {
+  let known = 0
+  for (let seed = 1; seed <= 100; seed++) {
+    const random = dice(seed * 104_729)
+    const model = randomHistory(random, seed % 2 === 0)
+    const view = packView(stored(model, random).map(memoryPack))
+    const tip = (): Oid => model.tips[random(model.tips.length)] as Oid
+    const graph = CommitGraph.open(encodeCommitGraph(await collectCommits(view, [tip(), tip()], { slices: noSlices })))
+    const request = { wants: [tip(), tip()], haves: random(2) === 0 ? [tip()] : [], thinPack: false, ofsDelta: true, includeTag: false }
+    const entries = async (more: KnownHistory): Promise<number[][]> => {
+      const { commits, tags, trees, blobs } = await enumerateObjects(view, request, { slices: noSlices }, more)
+      return [commits, tags, trees, blobs].map((list) => [...list.view()].toSorted((a, b) => a - b))
+    }
+    t.strictSame(await entries({ graph }), await entries({}), `history ${seed}`)
+    known += graph.count
+  }
+  t.ok(known > 500, `${known} commits known`)
+
+  const model = randomHistory(dice(3), false)
+  const view = packView(stored(model, dice(3)).map(memoryPack))
+  const commits = model.tips.map((oid) => peel(model, oid)).filter((oid) => model.objects.get(oid)!.type === 1) as Oid[]
+  const graph = CommitGraph.open(encodeCommitGraph(await collectCommits(view, commits, { slices: noSlices })))
+  const before = view.reads
+  const request = { wants: commits, haves: [], thinPack: false, ofsDelta: true, includeTag: false, filter: { blobBytes: 0, treeDepth: 0 } }
+  t.equal((await enumerateObjects(view, request, { slices: noSlices }, { graph })).count, graph.count)
+  t.equal(view.reads, before)
+})

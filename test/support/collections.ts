@@ -4,6 +4,7 @@ import type { RepoState } from '../../src/db/versions.js'
 import { classify } from '../../src/packs/collect/classify.js'
 import { createAddSideFiles, type AddSideFilesDependencies } from '../../src/packs/collect/add-side-files.js'
 import { createCollectPacks, type CollectDependencies } from '../../src/packs/collect/collect.js'
+import { copyHere } from '../../src/packs/collect/copy-pack.js'
 import { covers } from '../../src/packs/collect/covers.js'
 import { createFold, type FoldDependencies } from '../../src/packs/collect/fold.js'
 import { repackHere } from '../../src/packs/collect/repack-here.js'
@@ -20,7 +21,7 @@ export const folding = (domain: Domain, options: Partial<FoldDependencies> = {})
 export const collecting = (domain: Domain, options: Partial<CollectDependencies> = {}) =>
   createCollectPacks({
     ...domain,
-    repack: repackHere,
+    copyPack: copyHere,
     classify,
     covers,
     addSideFiles: addingSideFiles(domain),
@@ -45,18 +46,20 @@ export const addingSideFiles = (domain: Domain, options: Partial<AddSideFilesDep
 /** Has something happen once the new packs are checked, and before they take the place of the old ones. */
 export function meanwhile(packs: Packs, happen: () => Promise<unknown>): Packs {
   let happened: Promise<unknown> | undefined
+  const andThen = async <T extends { dispose(): Promise<void> }>(staging: Promise<T>): Promise<T> => {
+    const staged = await staging
+    try {
+      await (happened ??= happen())
+    } catch (error) {
+      await staged.dispose()
+      throw error
+    }
+    return staged
+  }
   return {
     ...packs,
-    stage: async (...args) => {
-      const staged = await packs.stage(...args)
-      try {
-        await (happened ??= happen())
-      } catch (error) {
-        await staged.dispose()
-        throw error
-      }
-      return staged
-    },
+    stage: (...args) => andThen(packs.stage(...args)),
+    stageCopied: (...args) => andThen(packs.stageCopied(...args)),
   }
 }
 

@@ -30,6 +30,8 @@ export interface AddSideFilesDependencies {
 export interface AddSideFilesOptions {
   /** What branches and tags name, tags peeled, the most important first; what a collection did not see is passed over. */
   readonly tips: readonly Oid[]
+  /** Of all that the tips lead to, when the collection has one. */
+  readonly commitGraph?: Uint8Array | undefined
   readonly signal: AbortSignal
 }
 
@@ -58,7 +60,12 @@ export function createAddSideFiles(deps: AddSideFilesDependencies): AddSideFiles
   }
 }
 
-async function addTo(deps: AddSideFilesDependencies, view: Snapshot, pair: PackPair, { tips, signal }: AddSideFilesOptions): Promise<void> {
+async function addTo(
+  deps: AddSideFilesDependencies,
+  view: Snapshot,
+  pair: PackPair,
+  { tips, commitGraph, signal }: AddSideFilesOptions,
+): Promise<void> {
   const ordinals = [pair.meta, pair.blobs].toSorted((a, b) => a - b)
   const [meta, blobs] = [view.packs[pair.meta]!, view.packs[pair.blobs]!]
   const files = await deps.makeSideFiles(
@@ -68,6 +75,7 @@ async function addTo(deps: AddSideFilesDependencies, view: Snapshot, pair: PackP
       metaSha1: Buffer.from(meta.sha1).toString('hex'),
       blobsSha1: Buffer.from(blobs.sha1).toString('hex'),
       tips: tips.filter((oid) => view.findIn(pair.meta, oidBytes(oid)) !== -1),
+      commitGraph,
     },
     { slices: deps.slices(signal) },
   )

@@ -6,18 +6,24 @@ import { listOldGarbage, markCollected, readRefsAt, retireGarbage, stripRetiredP
 import type { RefRow } from '../../db/refs.js'
 import { deleteSharedAnswersOf } from '../../db/shared-answers.js'
 import { HubError } from '../../errors.js'
+import type { BlobStore } from '../../storage/blob-store.js'
+import type { StoredCrcs } from '../../../protocol/pack/pack-record.js'
 import type { Packs } from '../packs.js'
 import type { Snapshot } from '../snapshot.js'
+import type { StageCopiedRequest } from '../stage-copied.js'
 import type { AddSideFiles } from './add-side-files.js'
 import { markOfClass, passedOver, tipsByClass, unreached, type Classified, type Classify } from './classify.js'
+import type { CopyPack } from './copy-pack.js'
 import type { Covers } from './covers.js'
-import type { Repack } from './repack-here.js'
+import { readKnownGraph } from './known-graph.js'
 import { replacePacks, type AddedPack, type ReplaceDependencies, type ReplaceOutcome } from './replace-packs.js'
 import type { Selection } from './selection.js'
+import { readStoredCrcs } from './stored-crcs.js'
 
 export interface CollectDependencies extends ReplaceDependencies {
-  readonly packs: Pick<Packs, 'openSnapshot' | 'stage'>
-  readonly repack: Repack
+  readonly store: BlobStore
+  readonly packs: Pick<Packs, 'openSnapshot' | 'stageCopied'>
+  readonly copyPack: CopyPack
   readonly classify: Classify
   readonly covers: Covers
   /** Once a collection has come to its end. */
@@ -62,6 +68,8 @@ export interface CollectedPacks {
 export type CollectPacks = (repoId: number, options: CollectPacksOptions) => Promise<CollectedPacks>
 
 const smallBytes = 4 * 1024 * 1024
+/** Of what is not the closure of heads and tags. It is never an answer as it stands. */
+const unknownConnections: StageCopiedRequest['connections'] = { roots: null, external: true }
 const maxOpens = 5
 /** Each look at what was pushed meanwhile is short: who is overtaken so often is best tried again later. */
 const maxLooks = 5
@@ -127,7 +135,9 @@ class Collecting {
   async run({ dryRun, purge, mustGo }: Required<Omit<CollectPacksOptions, 'signal'>>): Promise<CollectedPacks> {
     const { db, classify, visibilityClass, retentionMs } = this.#deps
     const garbage = [...this.#view.packs.keys()].filter((ordinal) => this.#view.packs[ordinal]!.class === 3)
-    const classified = await classify(this.#view, { tips: tipsByClass(this.#refs, visibilityClass), garbage }, this.#options)
+    const tips = tipsByClass(this.#refs, visibilityClass)
+    const knownGraph = await readKnownGraph(this.#deps.store, this.#view)
+    const classified = await classify(this.#view, { tips, garbage, commitGraph: !dryRun && this.#isLarge(), knownGraph }, this.#options)
     const { marks, counts, reached } = classified
     this.#checkUnreached(mustGo, marks)
     const old = new Set(await listOldGarbage(db, this.#repoId, purge ? 0 : retentionMs))
@@ -147,24 +157,29 @@ class Collecting {
     const inOrder = report.garbage === 0 && !rescues && this.#isCollected()
     if (inOrder && expiredIds.length === 0 && !purge) {
       await markCollected(db, this.#repoId, this.#refsVer)
-      await this.#addSideFiles()
+      await this.#addSideFiles(classified)
       return { outcome: 'unchanged', ...report }
     }
     const added = inOrder ? [] : await this.#write(classified, { rescues, purge })
     const outcome = await this.#exchange(added, classified, { expired: expiredIds, purge, retired: inOrder ? [] : this.#live })
     if (outcome !== 'replaced') return { outcome: 'moved-on', ...report }
-    await this.#addSideFiles()
+    await this.#addSideFiles(classified)
     return { outcome: 'collected', ...report }
   }
 
-  #addSideFiles(): Promise<void> {
+  #addSideFiles({ commitGraph }: Classified): Promise<void> {
     const branchesAndTags = this.#refs.filter(({ name }) => this.#deps.visibilityClass(name.toString('latin1') as RefName) === 0)
     const tips = branchesAndTags.map(({ oid, peeled }) => oidFromBytes(peeled ?? oid))
-    return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], signal: this.#signal })
+    return this.#deps.addSideFiles(this.#repoId, { tips: [...new Set(tips)], commitGraph, signal: this.#signal })
   }
 
   #bytes(): number {
     return this.#live.reduce((sum, ordinal) => sum + this.#view.packs[ordinal]!.bytes, 0)
+  }
+
+  /** Large enough for blobs to get a pack of their own. */
+  #isLarge(): boolean {
+    return this.#bytes() >= (this.#deps.splitBytes ?? smallBytes)
   }
 
   /** All packs there are come from one collection. */
@@ -182,27 +197,35 @@ class Collecting {
     }
   }
 
-  /** The new packs, checked and stored, and still invisible. To be disposed of. */
-  async #write({ marks, counts }: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
-    const { splitBytes = smallBytes } = this.#deps
+  /** The new packs, stored, and still invisible. To be disposed of. */
+  async #write(classified: Classified, { rescues, purge }: { readonly rescues: boolean; readonly purge: boolean }): Promise<AddedPack[]> {
+    const { packs, copyPack } = this.#deps
+    const { marks, counts, roots, blobs } = classified
     const { commit, tree, tag, blob } = objectTypes
+    const crcs = await this.#readCrcs(marks)
     const added: AddedPack[] = []
-    const add = async (visibility: AddedPack['visibility'], selection: Omit<Selection, 'marks'>, part?: PackPart): Promise<void> => {
+    const add = async (
+      visibility: AddedPack['visibility'],
+      selection: Omit<Selection, 'marks'>,
+      connections: StageCopiedRequest['connections'],
+      part?: PackPart,
+    ): Promise<void> => {
       if (counts[selection.mark] === 0) return
-      const staged = await this.#stage({ marks, ...selection })
+      const copied = copyPack(this.#view, { selection: { marks, ...selection }, crcs }, this.#options)
+      const staged = await packs.stageCopied(copied, { updateId: randomUUID(), connections })
       added.push({ staged, visibility, ...(part && staged.pack ? { part } : {}) })
       await staged.publish()
     }
     try {
       // Blobs that were garbage cannot be relied on by a pack that has them not.
-      if (this.#bytes() >= splitBytes && !rescues) {
-        await add(0, { mark: markOfClass(0), types: [commit, tree, tag] }, 'meta')
-        await add(0, { mark: markOfClass(0), types: [blob] }, 'blobs')
+      if (this.#isLarge() && !rescues) {
+        await add(0, { mark: markOfClass(0), types: [commit, tree, tag] }, { roots, external: blobs }, 'meta')
+        await add(0, { mark: markOfClass(0), types: [blob] }, { roots: null, external: false }, 'blobs')
       } else {
-        await add(0, { mark: markOfClass(0) })
+        await add(0, { mark: markOfClass(0) }, { roots, external: false })
       }
-      for (const visibility of [1, 2] as const) await add(visibility, { mark: markOfClass(visibility) })
-      if (!purge) await add(3, { mark: unreached })
+      for (const visibility of [1, 2] as const) await add(visibility, { mark: markOfClass(visibility) }, unknownConnections)
+      if (!purge) await add(3, { mark: unreached }, unknownConnections)
       return added
     } catch (error) {
       await disposeAll(added)
@@ -210,17 +233,10 @@ class Collecting {
     }
   }
 
-  #stage(selection: Selection) {
-    const { packs, repack } = this.#deps
-    return packs.stage(repack(this.#view, selection, this.#options), {
-      updateId: randomUUID(),
-      newOids: [],
-      source: 'gc',
-      slices: this.#options.slices,
-      signal: this.#signal,
-      turnKeys: ['collecting'],
-      open: () => packs.openSnapshot(this.#repoId),
-    })
+  /** Of all packs that something is taken of. */
+  #readCrcs(marks: Classified['marks']): Promise<StoredCrcs> {
+    const ordinals = [...marks.keys()].filter((ordinal) => marks[ordinal]!.some((mark) => mark !== passedOver))
+    return readStoredCrcs(this.#deps, this.#view, ordinals, this.#options.slices)
   }
 
   /** In one transaction, under which nothing was pushed since it was last looked at what was pushed. */
@@ -232,6 +248,7 @@ class Collecting {
           repoId: this.#repoId,
           retired: retired.map((ordinal) => this.#view.packs[ordinal]!.id),
           added: added.filter(({ staged }) => staged.pack),
+          gcEpoch: this.#view.versions.gcEpoch,
           expected,
           epochChanged: counts[unreached]! + counts[markOfClass(2)]! > 0,
           purged: purge,

@@ -66,7 +66,7 @@ async function foldClass(
     })
     try {
       await staged.publish()
-      const outcome = await replacePacks(deps, { repoId, retired: ids, added: [{ staged, visibility }] })
+      const outcome = await replacePacks(deps, { repoId, retired: ids, added: [{ staged, visibility }], gcEpoch: staged.basis.gcEpoch })
       return outcome === 'replaced' ? { packs: ids.length, objects: staged.objects, bytes: staged.pack?.bytes ?? 0 } : undefined
     } finally {
       await staged.dispose()

@@ -3,7 +3,7 @@ import { retirePacks, type PackPart } from '../../db/packs.js'
 import type { Database, Transaction } from '../../db/pool.js'
 import { lockRepository, stepRepository } from '../../db/repositories.js'
 import type { Versions } from '../../db/versions.js'
-import type { StagedRepoPack } from '../checked-pack.js'
+import type { StoragePack } from '../checked-pack.js'
 import { lockPackBlobs, recordPack } from '../publish.js'
 
 export interface ReplaceDependencies {
@@ -17,6 +17,8 @@ export interface Replacement {
   readonly retired: readonly number[]
   /** What stands for them, checked and published. */
   readonly added: readonly AddedPack[]
+  /** Under which it was checked; undefined: nothing is added. */
+  readonly gcEpoch?: number
   /** The repository as it has to be, still; undefined: whatever came since does no harm. */
   readonly expected?: { readonly refsVer: number; readonly packsVer: number }
   /** Something may not be relied on any more. */
@@ -28,7 +30,7 @@ export interface Replacement {
 }
 
 export interface AddedPack {
-  readonly staged: StagedRepoPack
+  readonly staged: StoragePack
   /** 3: garbage. */
   readonly visibility: 0 | 1 | 2 | 3
   readonly part?: PackPart
@@ -69,10 +71,10 @@ export function replacePacks({ db, versions }: ReplaceDependencies, replacement:
 
 async function replace(
   tx: Transaction,
-  { repoId, retired, added, expected, epochChanged = false, purged = false, also }: Replacement,
+  { repoId, retired, added, gcEpoch, expected, epochChanged = false, purged = false, also }: Replacement,
 ): Promise<void> {
   const locked = await lockRepository(tx, repoId, null)
-  if (!locked || locked.deleted || added.some(({ staged }) => staged.basis.gcEpoch !== locked.gcEpoch)) throw new Stale()
+  if (!locked || locked.deleted || (gcEpoch !== undefined && gcEpoch !== locked.gcEpoch)) throw new Stale()
   if (expected && (expected.refsVer !== locked.refsVer || expected.packsVer !== locked.packsVer)) throw new Changed()
   if (!(await lockPackBlobs(tx, ...added.map(({ staged }) => staged)))) throw new Deleted()
   const changedVer = locked.packsVer + 1

@@ -8,6 +8,7 @@ import { collectCommits } from '../../../protocol/graph/commit-rows.js'
 import { oidBytes } from '../../../protocol/oid.js'
 import { MultiPackIndex } from '../../../protocol/pack/multi-pack-index.js'
 import { encodeMultiPackIndex } from '../../../protocol/pack/multi-pack-index-writer.js'
+import type { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { WorkOptions } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { PackPair } from '../pack-pair.js'
@@ -21,6 +22,8 @@ export interface SideFilesRequest {
   readonly blobsSha1: string
   /** Objects of the pair; the most important commits first. */
   readonly tips: readonly Oid[]
+  /** The commit graph of all that the tips lead to, if there is one. It is of no use when it knows more than the pair has. */
+  readonly commitGraph?: Uint8Array | undefined
 }
 
 export interface SideFile {
@@ -41,13 +44,15 @@ export type MakeSideFiles = (view: Snapshot, request: SideFilesRequest, options:
 /** On this thread. @throws ProtocolError `corrupt` when the packs are no closure or share an object, `too-large`, `cancelled` */
 export async function makeSideFiles(
   view: PackSetView | Snapshot,
-  { pair, metaSha1, blobsSha1, tips }: SideFilesRequest,
+  { pair, metaSha1, blobsSha1, tips, commitGraph }: SideFilesRequest,
   options: WorkOptions,
 ): Promise<SideFiles> {
   const meta = { ordinal: pair.meta, table: view.tableOf(pair.meta) }
   const blobs = { ordinal: pair.blobs, table: view.tableOf(pair.blobs) }
-  const graphBytes = encodeCommitGraph(await collectCommits(view, tips, options))
-  const graph = CommitGraph.open(graphBytes)
+  const known = commitGraph && CommitGraph.open(commitGraph)
+  const isOfPair = known !== undefined && holdsAll(meta.table, known)
+  const graphBytes = isOfPair ? commitGraph! : encodeCommitGraph(await collectCommits(view, tips, options, known))
+  const graph = isOfPair ? known : CommitGraph.open(graphBytes)
   const rows = tips.map((oid) => graph.findRow(oidBytes(oid))).filter((row) => row !== -1)
   // The first is the preferred pack.
   const midxBytes = encodeMultiPackIndex([
@@ -59,6 +64,11 @@ export async function makeSideFiles(
   const order = pairBitOrder(meta, blobs, midx.checksum)
   const bitmapBytes = await buildBitmaps({ view, order, graph, tips: [...new Set(rows)] }, options)
   return { midx: named(midxBytes), bitmap: named(bitmapBytes), graph: named(graphBytes) }
+}
+
+function holdsAll(table: ObjectTable, graph: CommitGraph): boolean {
+  for (let row = 0; row < graph.count; row++) if (table.findRow(graph.oidOf(row)) === -1) return false
+  return true
 }
 
 const named = (bytes: Uint8Array): SideFile => ({ bytes, sha256: hash('sha256', bytes, 'buffer') })

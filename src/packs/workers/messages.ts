@@ -1,13 +1,17 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { LfsOid } from '../../../lfs/types.js'
 import type { IndexLimits, IndexPart } from '../../../protocol/pack/indexer.js'
+import type { ColumnsState } from '../../../protocol/pack/pack-columns.js'
+import type { StoredCrcs } from '../../../protocol/pack/pack-record.js'
 import type { DeepenRequest, GivenPacks, PackRequest, Progress, StagedBinary, StagedPointer } from '../../../protocol/ports.js'
 import type { Oid } from '../../../protocol/types.js'
 import type { LoadedBitmaps } from '../bitmaps/open-bitmaps.js'
 import type { Classified, ClassifyRequest } from '../collect/classify.js'
+import type { SidecarRequest } from '../collect/copy-pack.js'
 import type { SideFiles, SideFilesRequest } from '../collect/side-files.js'
 import type { Selection } from '../collect/selection.js'
 import type { ResolvedPart } from '../ingest.js'
+import type { Sidecars } from '../pack-sidecars.js'
 import type { SnapshotMessage } from '../snapshot.js'
 import type { SpoolState } from '../spool.js'
 
@@ -25,7 +29,8 @@ export type Job =
   | { readonly kind: 'beyond'; readonly snapshot: SnapshotMessage; readonly request: PackRequest; readonly given: GivenPacks }
   | { readonly kind: 'deepen'; readonly snapshot: SnapshotMessage; readonly request: DeepenRequest }
   | { readonly kind: 'pointers'; readonly snapshot: SnapshotMessage; readonly wants: readonly Oid[] }
-  | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined }
+  | { readonly kind: 'repack'; readonly snapshot: SnapshotMessage; readonly selection: Selection | undefined; readonly crcs: StoredCrcs | undefined }
+  | { readonly kind: 'sidecars'; readonly request: SidecarRequest }
   | { readonly kind: 'classify'; readonly snapshot: SnapshotMessage; readonly request: ClassifyRequest }
   | { readonly kind: 'side-files'; readonly snapshot: SnapshotMessage; readonly request: SideFilesRequest }
   | { readonly kind: 'cover'; readonly snapshot: SnapshotMessage; readonly tips: readonly Oid[]; readonly marks: readonly (Uint8Array | undefined)[] }
@@ -69,7 +74,8 @@ export type JobResult =
   | { readonly kind: 'beyond'; readonly pack: Uint8Array | undefined }
   | { readonly kind: 'deepen'; readonly shallow: readonly Oid[]; readonly unshallow: readonly Oid[] }
   | { readonly kind: 'pointers'; readonly oids: readonly LfsOid[] }
-  | { readonly kind: 'repack' }
+  | { readonly kind: 'repack'; readonly columns: ColumnsState | undefined }
+  | { readonly kind: 'sidecars'; readonly sidecars: Sidecars }
   | { readonly kind: 'classify'; readonly classified: Classified }
   | { readonly kind: 'side-files'; readonly files: SideFiles }
   | { readonly kind: 'cover'; readonly covered: boolean }
@@ -80,10 +86,7 @@ export interface IndexedPack {
   readonly addedBases: number
   readonly sha1: Uint8Array
   readonly sha256: Uint8Array
-  readonly idx: Uint8Array
-  readonly rev: Uint8Array
-  readonly tbl: Uint8Array
-  readonly sidecarNames: Uint8Array
+  readonly sidecars: Sidecars
   readonly roots: Uint8Array | null
   readonly externals: Uint8Array
   readonly expected: Uint8Array

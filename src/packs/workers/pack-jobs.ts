@@ -1,10 +1,12 @@
 import { mayUseBitmaps } from '../../../protocol/enumerate.js'
 import type { AnswerPack, Deepen, PackView, Reaches } from '../../../protocol/ports.js'
 import type { PackBeyond } from '../../../protocol/pack/beyond.js'
+import type { ColumnsState } from '../../../protocol/pack/pack-columns.js'
 import { ObjectTable } from '../../../protocol/pack/object-table.js'
 import type { LoadBitmaps } from '../bitmaps/kept-bitmaps.js'
 import type { BeginCheck } from '../check-pack.js'
 import type { Classify } from '../collect/classify.js'
+import type { CopyPack } from '../collect/copy-pack.js'
 import type { Covers } from '../collect/covers.js'
 import type { Repack } from '../collect/repack-here.js'
 import type { MakeSideFiles } from '../collect/side-files.js'
@@ -28,6 +30,7 @@ export interface PackJobs {
   readonly deepen: Deepen
   readonly findPointers: FindPointers
   readonly repack: Repack
+  readonly copyPack: CopyPack
   readonly classify: Classify
   readonly covers: Covers
   readonly makeSideFiles: MakeSideFiles
@@ -82,7 +85,18 @@ export function createPackJobs(
     },
     repack: (view, selection, options) => {
       const { snapshot, fetch } = lent(view)
-      return workers.stream({ kind: 'repack', snapshot, selection }, options, fetch)
+      return workers.stream({ kind: 'repack', snapshot, selection, crcs: undefined }, options, fetch)
+    },
+    copyPack: (view, { selection, crcs }, options) => {
+      const { snapshot, fetch } = lent(view)
+      let columns: ColumnsState | undefined
+      return {
+        chunks: ended(workers.stream({ kind: 'repack', snapshot, selection, crcs }, options, fetch), (result) => (columns = result.columns)),
+        async finish(pack) {
+          const { sidecars } = await workers.run({ kind: 'sidecars', request: { ...pack, columns: columns! } }, options)
+          return { objects: columns!.count, sidecars }
+        },
+      }
     },
     classify: async (view, request, options) => {
       const { snapshot, fetch } = lent(view)
@@ -99,20 +113,24 @@ export function createPackJobs(
   }
 }
 
+/** The same, and then what the job came to. */
+async function* ended<R>(chunks: AsyncGenerator<Uint8Array, R>, onEnd: (result: R) => void): AsyncGenerator<Uint8Array> {
+  onEnd(yield* chunks)
+}
+
 /** What another thread needs of a snapshot that is held here meanwhile. */
 function lent(view: PackView): { readonly snapshot: SnapshotMessage; readonly fetch: PackFetch | undefined } {
   const snapshot = view as Snapshot
   return { snapshot: snapshot.toMessage(), fetch: snapshot.fetch }
 }
 
-function unpacked({ tbl, sha1, sha256, idx, rev, roots, externals, expected, ...rest }: IndexedPack): IngestedPack {
+function unpacked({ sha1, sha256, sidecars, roots, externals, expected, ...rest }: IndexedPack): IngestedPack {
   return {
     ...rest,
     sha1: bufferOf(sha1),
     sha256: bufferOf(sha256),
-    idx: bufferOf(idx),
-    rev: bufferOf(rev),
-    table: ObjectTable.openChecked(tbl),
+    sidecars,
+    table: ObjectTable.openChecked(sidecars.tbl),
     connections: { roots, externals, expected, special: [] },
   }
 }

@@ -85,12 +85,18 @@ export class PackWorkers {
     }
   }
 
-  /** Chunks of a job that makes them. Each is valid until the next. */
-  async *stream(job: Extract<Job, { kind: 'enumerate' | 'repack' }>, options: WorkOptions, fetch?: PackFetch): AsyncGenerator<Uint8Array> {
+  /** Chunks of a job that makes them, each valid until the next, and then what it came to. */
+  async *stream<K extends 'enumerate' | 'repack'>(
+    job: Extract<Job, { kind: K }>,
+    options: WorkOptions,
+    fetch?: PackFetch,
+  ): AsyncGenerator<Uint8Array, Extract<JobResult, { kind: K }>> {
     const running = this.#start(job, options)
     running.lend(fetch)
     try {
-      for (let message = await running.next(); message.kind === 'chunk'; message = await running.next()) {
+      for (;;) {
+        const message = await running.next()
+        if (message.kind === 'done') return message.result as Extract<JobResult, { kind: K }>
         yield new Uint8Array(message.buffer, 0, message.bytes)
         running.giveBack(message.buffer)
       }

@@ -5,6 +5,7 @@ import { deepen } from '../../../protocol/deepen.js'
 import { ProtocolError } from '../../../protocol/errors.js'
 import { packBeyond } from '../../../protocol/pack/beyond.js'
 import type { IndexPart } from '../../../protocol/pack/indexer.js'
+import { PackRecord } from '../../../protocol/pack/pack-record.js'
 import { repack } from '../../../protocol/pack/repack.js'
 import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackView, Progress, Slices, WorkOptions } from '../../../protocol/ports.js'
@@ -12,6 +13,7 @@ import { reaches } from '../../../protocol/reachable.js'
 import { OpenBitmaps } from '../bitmaps/open-bitmaps.js'
 import { checkPack } from '../check-pack.js'
 import { classify } from '../collect/classify.js'
+import { sidecarsOf } from '../collect/copy-pack.js'
 import { covers } from '../collect/covers.js'
 import { takesOf } from '../collect/selection.js'
 import { makeSideFiles } from '../collect/side-files.js'
@@ -59,6 +61,7 @@ async function runJob({ job, port, cancel }: JobStart): Promise<void> {
 async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch: PackFetch): Promise<JobResult> {
   if (job.kind === 'index') return index(job, options, port, fetch)
   if (job.kind === 'resolve') return resolve(job, options)
+  if (job.kind === 'sidecars') return { kind: 'sidecars', sidecars: await sidecarsOf(job.request, options) }
   const view = snapshotFromMessage(job.snapshot, files, fetchOf(job.snapshot, fetch))
   try {
     if (job.kind === 'pointers') return { kind: 'pointers', oids: await findPointers(view, job.wants, options) }
@@ -68,12 +71,13 @@ async function carryOut(job: Job, options: WorkOptions, port: MessagePort, fetch
     if (job.kind === 'classify') return { kind: 'classify', classified: await classify(view, job.request, options) }
     if (job.kind === 'side-files') return { kind: 'side-files', files: await makeSideFiles(view, job.request, options) }
     if (job.kind === 'cover') return { kind: 'cover', covered: await covers(view, job.tips, job.marks, options) }
-    const chunks =
-      job.kind === 'repack'
-        ? repack(view, options, job.selection && takesOf(view, job.selection))
-        : answerPack(view, job.request, options, bitmaps.open(view, job.bitmaps))
-    await sendChunks(chunks, options.slices, port)
-    return { kind: job.kind }
+    if (job.kind === 'repack') {
+      const record = job.crcs && new PackRecord(job.crcs)
+      await sendChunks(repack(view, options, job.selection && takesOf(view, job.selection), record), options.slices, port)
+      return { kind: 'repack', columns: record?.columns }
+    }
+    await sendChunks(answerPack(view, job.request, options, bitmaps.open(view, job.bitmaps)), options.slices, port)
+    return { kind: 'enumerate' }
   } finally {
     view.release()
   }
@@ -96,7 +100,7 @@ async function index(job: Extract<Job, { kind: 'index' }>, options: WorkOptions,
     return {
       kind: 'index',
       spool: state,
-      pack: table && connections && ({ ...rest, tbl: table.bytes, ...withoutSpecial(connections) } as IndexedPack),
+      pack: table && connections && ({ ...rest, ...withoutSpecial(connections) } as IndexedPack),
     }
   } catch (error) {
     // A file that was made here has no other owner.

@@ -44,6 +44,22 @@ async function settled(what: () => number, expected: number): Promise<number> {
   return what()
 }
 
+t.test('memory of the caller is filled, from a file and from elsewhere; what is not there is refused', async (t) => {
+  const path = join(t.testdir(), 'x.pack')
+  await writeFile(path, content)
+  const onDisk = new PackFiles().open({ name: 'pack x', bytes: content.length, from: path })
+  for (const pack of [onDisk, remote().pack]) {
+    const into = new Uint8Array(300 * kib)
+    await pack.readInto(100, into)
+    t.ok(content.subarray(100, 100 + 300 * kib).equals(into))
+    const message = `bytes ${content.length - 10} to ${content.length + 1} lie outside pack x of ${content.length} bytes`
+    await t.rejects(pack.readInto(content.length - 10, new Uint8Array(11)), { code: 'corrupt', message })
+  }
+  await truncate(path, 1000)
+  await t.rejects(onDisk.readInto(990, new Uint8Array(11)), { code: 'corrupt', message: 'pack x does not read back' })
+  onDisk.drop()
+})
+
 t.test('every range of a file is read as it is, within a window, across windows and past them', async (t) => {
   const path = join(t.testdir(), 'x.pack')
   await writeFile(path, content)

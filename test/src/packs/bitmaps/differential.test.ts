@@ -92,7 +92,7 @@ for (const seed of [1, 2, 3]) {
       const plain = { ...request, includeTag: false }
       const name = `query ${query}`
       t.equal(sorted(namesIn(view, await enumerateByBitmaps(view, plain, work, bitmaps))), sorted(expected), name)
-      const [walked, found] = [await enumerateObjects(view, request, work), await enumerateObjects(view, request, work, bitmaps)]
+      const [walked, found] = [await enumerateObjects(view, request, work), await enumerateObjects(view, request, work, { bitmaps })]
       const more = (set: ObjectSet) => sorted(namesIn(view, set).filter((oid) => !had.has(oid)))
       t.equal(more(found), more(walked), `${name}: with tags`)
 

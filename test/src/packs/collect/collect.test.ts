@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { oidBytes } from '../../../../protocol/oid.js'
 import type { PackRequest } from '../../../../protocol/ports.js'
@@ -9,6 +10,8 @@ import { sql } from '../../../../src/db/sql.js'
 import { cloneObjects, collecting, folding, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { createAnswers } from '../../../../src/packs/answers.js'
 import { findBlobless, findJoinedAnswer } from '../../../../src/packs/joined-answer.js'
+import { createPackJobs } from '../../../../src/packs/workers/pack-jobs.js'
+import { PackWorkers } from '../../../../src/packs/workers/pool.js'
 import { cloneRequest, create, move, never, openDomain, remove, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
 
@@ -228,6 +231,71 @@ t.test('races, forced: a fold that ends first, or after', async (t) => {
   t.same(await folding(domain, { packs: meanwhile(domain.packs, collect) })(second.repo.id, never), [])
   t.equal(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), before)
   t.match(await cloneObjects(domain, second.repo.id, join(t.testdirName, 'second')), second.last)
+})
+
+/** A repository whose second push is a large file, in a stored pack; and that pack's path. */
+async function pushLarge(domain: Domain, folder: string) {
+  const { repo, work, last } = await pushMany(domain, 'stored', 1, folder)
+  const next = await work.commit({ big: randomBytes(300_000) })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+  const stored = (kind: string): string =>
+    join(domain.blobDirectory, readdirSync(domain.blobDirectory, { recursive: true, encoding: 'utf8' }).find((name) => name.endsWith(`.${kind}`))!)
+  return { repo, next, big: await work.rev('HEAD:big'), pack: stored('pack'), idx: stored('idx') }
+}
+
+/** Changes one byte in the middle of a file, behind its owner's back. */
+function rot(path: string): void {
+  const bytes = readFileSync(path)
+  bytes[bytes.length >> 1]! ^= 1
+  rmSync(path)
+  writeFileSync(path, bytes)
+}
+
+t.test('what has rotted on the disk is never copied: the collection fails, and nothing is changed', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, big, pack } = await pushLarge(domain, t.testdir())
+  rot(pack)
+  const before = await packRows(domain, repo.id)
+  const message = `object ${big} is not stored as it was once written down`
+  await t.rejects(collecting(domain)(repo.id, options), { code: 'corrupt', message })
+  await t.rejects(collecting(domain, { splitBytes: 1 })(repo.id, options), { code: 'corrupt', message })
+  const workers = new PackWorkers({ size: 1 })
+  t.teardown(() => workers.close())
+  const { copyPack } = createPackJobs(workers, domain.spool)
+  await t.rejects(collecting(domain, { copyPack })(repo.id, options), { code: 'corrupt', message })
+  t.same(await packRows(domain, repo.id), before)
+  t.equal(await epoch(domain, repo.id), 1)
+  t.equal(domain.spool.usedBytes, 0)
+})
+
+t.test('without its index a pack has to hash to its name', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, next, idx } = await pushLarge(domain, t.testdir())
+  rot(idx)
+  t.equal((await collecting(domain)(repo.id, options)).outcome, 'collected')
+  t.match(await cloneObjects(domain, repo.id, join(t.testdirName, 'after')), next)
+
+  const other = await openDomain(t)
+  const rotten = await pushLarge(other, t.testdirName)
+  rmSync(rotten.idx)
+  rot(rotten.pack)
+  const message = /^pack [0-9a-f]{64} is not stored as it was once written down$/
+  await t.rejects(collecting(other)(rotten.repo.id, options), { code: 'corrupt', message })
+  t.equal((await live(other, rotten.repo.id)).length, 2)
+})
+
+t.test('a pack in the database has to hash to its name', async (t) => {
+  const domain = await openDomain(t)
+  const { repo } = await pushMany(domain, 'inline', 2, t.testdir())
+  // In the last entry, before the trailer; and all of it is read anew.
+  await domain.db.execute(
+    sql`UPDATE pack_inline SET pack = set_byte(pack, length(pack) - 25, get_byte(pack, length(pack) - 25) # 1) WHERE pack_id = (SELECT max(id) FROM packs)`,
+  )
+  await domain.db.execute(sql`UPDATE packs SET changed_ver = changed_ver + 10`)
+  await domain.db.execute(sql`UPDATE repositories SET packs_ver = packs_ver + 10`)
+  const before = await packRows(domain, repo.id)
+  await t.rejects(collecting(domain)(repo.id, options), { code: 'corrupt' })
+  t.same(await packRows(domain, repo.id), before)
 })
 
 t.test('an open snapshot reads what it knew while it is collected', async (t) => {

@@ -1,15 +1,18 @@
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { sql } from '../../../../src/db/sql.js'
 import { createCollector } from '../../../../src/kept/collect.js'
+import { CommitGraph } from '../../../../protocol/graph/commit-graph.js'
+import { classify, type Classify } from '../../../../src/packs/collect/classify.js'
 import { createPurgePacks } from '../../../../src/packs/collect/purge.js'
 import { makeSideFiles } from '../../../../src/packs/collect/side-files.js'
 import { createPackJobs } from '../../../../src/packs/workers/pack-jobs.js'
 import { PackWorkers } from '../../../../src/packs/workers/pool.js'
-import { addingSideFiles, collecting, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
+import { addingSideFiles, cloneObjects, collecting, meanwhile, packRows, pushed, pushMany } from '../../../support/collections.js'
 import { create, move, never, openDomain, slices, type Domain } from '../../../support/domain.js'
 import { git } from '../../../support/git.js'
+import { indexedByGit } from '../../../support/packs.js'
 import { layOutStored, pushHistory } from '../../../support/stored-repo.js'
 
 const options = { signal: never }
@@ -31,14 +34,22 @@ t.test('C git verifies and uses what a collection leaves beside the packs', asyn
   const repo = await pushHistory(domain, 'verified', 1_200, source)
   const jobs = createPackJobs(workers, domain.spool)
   const added = addingSideFiles(domain, { makeSideFiles: jobs.makeSideFiles })
-  t.equal((await collecting(domain, { ...split, addSideFiles: added })(repo.id, options)).outcome, 'collected')
+  const { copyPack, classify: classifyThere } = jobs
+  const collect = collecting(domain, { ...split, copyPack, classify: classifyThere, addSideFiles: added })
+  t.equal((await collect(repo.id, options)).outcome, 'collected')
   t.same(await links(domain, repo.id), three('live'))
 
   const bare = join(t.testdirName, 'stored')
   await layOutStored(domain, repo.id, bare)
   const packs = (await readdir(join(bare, 'objects', 'pack'))).filter((name) => name.endsWith('.idx'))
   t.equal(packs.length, 2)
-  for (const name of packs) await git(['verify-pack', join('objects', 'pack', name)], { cwd: bare })
+  for (const name of packs) {
+    await git(['verify-pack', join('objects', 'pack', name)], { cwd: bare })
+    const stored = (kind: string): Promise<Buffer> => readFile(join(bare, 'objects', 'pack', name.replace('.idx', kind)))
+    const theirs = await indexedByGit(await stored('.pack'))
+    t.ok(theirs.idx.equals(await stored('.idx')), 'the index is what C git makes of the pack')
+    t.ok(theirs.rev.equals(await stored('.rev')))
+  }
   await git(['fsck', '--strict', '--full'], { cwd: bare })
   await git(['multi-pack-index', 'verify'], { cwd: bare })
   await git(['commit-graph', 'verify'], { cwd: bare })
@@ -70,6 +81,54 @@ t.test('a worker makes the same files as this thread', async (t) => {
     t.ok(Buffer.from(there[kind].bytes).equals(here[kind].bytes), kind)
     t.ok(Buffer.from(there[kind].sha256).equals(here[kind].sha256), kind)
   }
+})
+
+t.test('the commit graph of a collection is that of its packs; one that knows more is not taken for it', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'graphs', 4, t.testdir())
+  let handed: Uint8Array | undefined
+  const addSideFiles = async (_repoId: number, { commitGraph }: { commitGraph?: Uint8Array | undefined }) => void (handed = commitGraph)
+  await collecting(domain, { ...split, addSideFiles })(repo.id, options)
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  const request = { pair: { meta: 0, blobs: 1 }, metaSha1: '1'.repeat(40), blobsSha1: '2'.repeat(40), tips: [last as never] }
+  const made = await makeSideFiles(view, request, { slices: slices() })
+  t.ok(Buffer.from(handed!).equals(made.graph.bytes))
+  t.same((await makeSideFiles(view, { ...request, commitGraph: handed }, { slices: slices() })).bitmap, made.bitmap)
+
+  const next = await work.commit({ more: 'x' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+  const later = await domain.packs.openSnapshot(repo.id)
+  const { commitGraph } = await classify(later, { tips: [[next as never], [], []], garbage: [], commitGraph: true }, { slices: slices() })
+  later.release()
+  t.same(await makeSideFiles(view, { ...request, commitGraph }, { slices: slices() }), made)
+})
+
+t.test('a later collection goes by the commit graph of the last, and does without it', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'later', 4, t.testdir())
+  let [seen, tip] = [[] as (number | undefined)[], last]
+  const watched: Classify = (view, request, work_) => {
+    seen = [...seen, request.knownGraph && CommitGraph.open(request.knownGraph).count]
+    return classify(view, request, work_)
+  }
+  const push = async (): Promise<void> => {
+    const next = await work.commit({ 'a.txt': `after ${tip}` })
+    await pushed(domain, repo, { commands: [move('refs/heads/main', tip, next)], pack: await work.pack(next, `^${tip}`) })
+    tip = next
+  }
+  const collect = async () => (await collecting(domain, { ...split, classify: watched })(repo.id, options)).outcome
+  t.equal(await collect(), 'collected')
+  await push()
+  t.equal(await collect(), 'collected')
+  await push()
+  for (const name of await readdir(domain.blobDirectory, { recursive: true })) {
+    if (name.endsWith('.graph')) await writeFile(join(domain.blobDirectory, name), 'rotten')
+  }
+  t.equal(await collect(), 'collected')
+  t.same(seen, [undefined, 4, undefined])
+  t.match(await cloneObjects(domain, repo.id, join(t.testdirName, 'clone')), tip)
+  t.match(await packRows(domain, repo.id).then((rows) => rows.filter(({ state }) => state === 'live')), [{ objects: 12 }, { objects: 10 }])
 })
 
 t.test('what fails leaves the repository as it is, and the next collection makes it', async (t) => {
