@@ -6,7 +6,7 @@ import { git, gitEnvironment } from '../test/support/git.js'
 import { makeBigRepo } from './make-big-repo.js'
 import { readProbe } from './probed.js'
 import { atMost, type Bench, type Row } from './stage.js'
-import { median, secondsText, timed } from './timing.js'
+import { median, secondsText } from './timing.js'
 import { fetchBody, gitCost, hubCost } from './upload-pack.js'
 
 const run = promisify(execFile)
@@ -16,7 +16,7 @@ const rounds = 5
 const MB = 1e6
 
 /** A big repository as it is after years: collected on both sides, and then read in every way that clients read. */
-export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): AsyncGenerator<Row> {
+export async function* collectedBench({ folder, hub, probeFile }: Bench): AsyncGenerator<Row> {
   const source = join(folder, 'collected.git')
   await makeBigRepo(source, commits, payloadBytes)
   const rev = async (name: string) => (await git(['rev-parse', name], { cwd: source })).stdout.toString().trim()
@@ -69,7 +69,6 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
     yield* compare(name, fetchBody([tip], [`have ${await rev(`main~${back}`)}`]), 0.5, undefined, undefined, times)
 
   yield* afterPushes()
-  yield* manyRefs()
 
   /** A clone of what was collected and then pushed to ten times; once more before each round, since an answer that was made is kept. */
   async function* afterPushes(): AsyncGenerator<Row> {
@@ -91,48 +90,6 @@ export async function* collectedBench({ folder, hub, peer, probeFile }: Bench): 
     const name = 'full clone after ten pushes'
     yield atMost(`${name}: CPU`, median(mine) / median(plain), 0.2, `${secondsText(mine)}, peer ${secondsText(plain)}`)
     yield atMost(`${name}, against git with its bitmap`, median(mine) / median(bitmapped), 1, `peer ${secondsText(bitmapped)}`)
-  }
-
-  /** 50,000 branches: the list of them, and a push beside them. */
-  async function* manyRefs(): AsyncGenerator<Row> {
-    const oids = (await git(['rev-list', '-n', '50000', 'main'], { cwd: source })).stdout.toString().trim().split('\n')
-    const target = join(peer.root, 'refs.git')
-    await git(['init', '-q', '--bare', target])
-    await git(['config', 'http.receivepack', 'true'], { cwd: target })
-    const small = join(folder, 'refs.git')
-    await git(['init', '-q', '--bare', small])
-    await git(['fetch', '-q', source, `${oids.at(-1)}:refs/heads/main`], { cwd: small })
-    const tree = (await git(['rev-parse', 'refs/heads/main^{tree}'], { cwd: small })).stdout.toString().trim()
-    const refs = oids.map((_, i) => `create refs/heads/b${i} ${oids.at(-1)}\n`).join('')
-    await git(['update-ref', '--stdin'], { cwd: small, input: Buffer.from(refs) })
-    await hub.api('POST', '/api/cairn/repos', { id: 'admin/refs', empty: true })
-    for (const url of [hub.remote('admin/refs'), `${peer.url}/refs.git`]) await git(['push', '-q', url, 'refs/heads/*:refs/heads/*'], { cwd: small })
-    await git(['pack-refs', '--all'], { cwd: target })
-    const [listOurs, listTheirs, pushOurs, pushTheirs]: [number[], number[], number[], number[]] = [[], [], [], []]
-    for (let round = 0; round < rounds; round++) {
-      listOurs.push((await timed(() => git(['ls-remote', hub.remote('admin/refs')]))).seconds)
-      listTheirs.push((await timed(() => git(['ls-remote', `${peer.url}/refs.git`]))).seconds)
-      const commit = await git(['commit-tree', '-m', `round ${round}`, '-p', 'refs/heads/main', tree], { cwd: small })
-      const oid = commit.stdout.toString().trim()
-      pushOurs.push(await pushSeconds(hub.remote('admin/refs'), `${oid}:refs/heads/new${round}`))
-      pushTheirs.push(await pushSeconds(`${peer.url}/refs.git`, `${oid}:refs/heads/new${round}`))
-    }
-    yield atMost(
-      '50,000 refs: ls-remote, wall',
-      median(listOurs) / median(listTheirs),
-      0.3,
-      `${secondsText(listOurs)}, peer ${secondsText(listTheirs)}`,
-    )
-    yield atMost(
-      '50,000 refs: push of one commit, wall',
-      median(pushOurs) / median(pushTheirs),
-      0.3,
-      `${secondsText(pushOurs)}, peer ${secondsText(pushTheirs)}`,
-    )
-
-    async function pushSeconds(url: string, refspec: string): Promise<number> {
-      return (await timed(() => git(['push', '-q', url, refspec], { cwd: small }))).seconds
-    }
   }
 }
 

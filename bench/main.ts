@@ -10,6 +10,8 @@ import { collectedBench } from './collected.js'
 import { headResolveBench } from './head-resolve.js'
 import { largeBench } from './large.js'
 import { outsideBench } from './outside.js'
+import { pushesBench } from './pushes.js'
+import { refsBench } from './refs.js'
 import { smallBench } from './small.js'
 import { startTimes } from './start.js'
 import { startBench } from './stage.js'
@@ -26,6 +28,8 @@ try {
     head: headResolveBench,
     big: bigBench,
     collected: collectedBench,
+    refs: refsBench,
+    pushes: pushesBench,
     large: largeBench,
     outside: outsideBench,
   })) {

@@ -1,45 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { Agent, request } from 'node:http'
 import { join } from 'node:path'
-import { buffer } from 'node:stream/consumers'
 import { WorkTree } from '../test/support/domain.js'
 import { git } from '../test/support/git.js'
 import { basic, plainCapabilities, pushHead } from '../test/support/hostile.js'
 import type { Replicas } from '../test/support/replicas.js'
+import { pushOnce, type PushTarget } from './push-once.js'
 import { atMost, type Bench, type Row } from './stage.js'
-import { median, timed } from './timing.js'
+import { median, millisecondsText, timed } from './timing.js'
 
 const commits = 40
 /** The first ones warm both servers up. */
 const warmUps = 60
-
-const millisecondsText = (seconds: readonly number[]): string => `${(median(seconds) * 1000).toFixed(1)} ms`
-
-interface Target {
-  /** Of the repository. */
-  readonly url: string
-  readonly headers: Readonly<Record<string, string>>
-}
-
-const agent = new Agent({ keepAlive: true })
-
-/** `fetch` takes half a millisecond for itself each time, which is no time of either server. */
-function ask(url: string, method: 'GET' | 'POST', headers: Target['headers'], body?: Buffer): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const asked = request(url, { agent, method, headers: { ...headers, ...(body ? { 'content-length': body.length } : {}) } }, (answer) => {
-      buffer(answer).then(resolve, reject)
-    })
-    asked.on('error', reject).end(body)
-  })
-}
-
-/** Both requests of a push, without the time that git itself takes. @throws unless it was taken */
-async function pushOnce({ url, headers }: Target, body: Buffer): Promise<void> {
-  await ask(`${url}/info/refs?service=git-receive-pack`, 'GET', headers)
-  const answer = await ask(`${url}/git-receive-pack`, 'POST', { ...headers, 'content-type': 'application/x-git-receive-pack-request' }, body)
-  const said = answer.toString('latin1')
-  if (!said.includes('unpack ok') || !said.includes('ok refs/heads/main')) throw new Error(`the push was answered: ${said}`)
-}
 
 /** Pushes of one commit each, one after the other, on top of the same repository. `source`: a bare one with `main`. */
 export async function* oneCommitPushes({ folder, peer }: Bench, hubs: Replicas, source: string): AsyncGenerator<Row> {
@@ -52,8 +23,8 @@ export async function* oneCommitPushes({ folder, peer }: Bench, hubs: Replicas, 
   await git(['clone', '-q', '--no-checkout', source, work.cwd])
   await git(['read-tree', 'HEAD'], { cwd: work.cwd })
 
-  const theirs: Target = { url: `${peer.url}/commits.git`, headers: {} }
-  const ours: Target = { url: `${hubs.replicas[0]!.url}/admin/commits`, headers: { authorization: basic(hubs.token) } }
+  const theirs: PushTarget = { url: `${peer.url}/commits.git`, headers: {} }
+  const ours: PushTarget = { url: `${hubs.replicas[0]!.url}/admin/commits`, headers: { authorization: basic(hubs.token) } }
   const seconds: { readonly ours: number[]; readonly theirs: number[] } = { ours: [], theirs: [] }
   const storedBefore = (await hubs.s3.contents(hubs.bucket)).length
   for (let i = 0; i < commits + warmUps; i++) {

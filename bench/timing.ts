@@ -9,3 +9,5 @@ export const median = (values: readonly number[]): number => values.toSorted((a,
 /** Each run, in the order they were made. */
 export const secondsText = (values: readonly number[]): string => `${values.map((one) => one.toFixed(2)).join(' ')} s`
 export const pairText = (ours: readonly number[], theirs: readonly number[]): string => `${secondsText(ours)}, peer ${secondsText(theirs)}`
+
+export const millisecondsText = (seconds: readonly number[]): string => `${(median(seconds) * 1000).toFixed(1)} ms`

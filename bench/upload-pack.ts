@@ -14,7 +14,7 @@ export interface Cost {
   readonly maxRss: number
 }
 
-const pkt = (line: string): string => (line.length + 4).toString(16).padStart(4, '0') + line
+export const pkt = (line: string): string => (line.length + 4).toString(16).padStart(4, '0') + line
 
 /** The body of one `fetch`, protocol v2, as git sends it last. `more`: lines such as `filter blob:none`. */
 export const fetchBody = (wants: readonly string[], more: readonly string[] = []): string =>
