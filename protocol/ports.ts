@@ -205,10 +205,12 @@ export interface AnswerCache {
 }
 
 export interface AnswerRecording {
-  /** Copies the chunk, unless the answer has become too large to be kept. */
+  /** Copies the chunk, unless the answer has become too large to be kept, or too much is being recorded. */
   add(chunk: Uint8Array): void
   /** The answer is whole. Without this nothing is kept. */
   keep(): void
+  /** Lets go of what was copied. Always called in the end. */
+  end(): void
 }
 
 /** What a fetch needs of a repository. Implemented by `src/repos/serve-fetch`. */

@@ -58,6 +58,8 @@ export async function* sendPack(
     if (!begun || maxBytes === undefined) throw error
     yield fatalPkt(expected ? error.message : 'internal error')
     if (!expected) throw error
+  } finally {
+    recording?.end()
   }
 }
 

@@ -99,11 +99,15 @@ function* listKnownRefs({ view, cache }: FetchPort, request: LsRefsRequest): Gen
     return
   }
   const recording = key.length <= maxKeyLength ? cache?.record(key) : undefined
-  for (const chunk of gather(listRefs(view.refs, request))) {
-    recording?.add(chunk)
-    yield chunk
+  try {
+    for (const chunk of gather(listRefs(view.refs, request))) {
+      recording?.add(chunk)
+      yield chunk
+    }
+    recording?.keep()
+  } finally {
+    recording?.end()
   }
-  recording?.keep()
 }
 
 /** A request for refs that is longer is not worth remembering. */

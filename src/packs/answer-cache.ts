@@ -21,6 +21,8 @@ export class AnswerMemory {
   readonly #maxAnswerBytes: number
   readonly #answers = new Map<string, Buffer>()
   #bytes = 0
+  /** Of answers on their way out, beside those that are kept: at most as much again. */
+  #recordedBytes = 0
 
   constructor({ maxBytes, maxAnswerBytes = defaultMaxAnswerBytes }: AnswerCacheOptions) {
     this.#maxBytes = maxBytes
@@ -61,17 +63,26 @@ export class AnswerMemory {
   #record(key: string): AnswerRecording {
     let parts: Buffer[] | undefined = []
     let bytes = 0
+    const end = (): void => {
+      if (parts) this.#recordedBytes -= bytes
+      parts = undefined
+    }
     return {
       add: (chunk) => {
         if (!parts) return
-        bytes += chunk.length
-        if (bytes > this.#maxAnswerBytes) parts = undefined
-        else parts.push(Buffer.from(chunk))
+        if (bytes + chunk.length > this.#maxAnswerBytes || this.#recordedBytes + chunk.length > this.#maxBytes) {
+          end()
+        } else {
+          bytes += chunk.length
+          this.#recordedBytes += chunk.length
+          parts.push(Buffer.from(chunk))
+        }
       },
       keep: () => {
         if (parts && !this.#answers.has(key)) this.#keep(key, ownBytes(...parts))
-        parts = undefined
+        end()
       },
+      end,
     }
   }
 

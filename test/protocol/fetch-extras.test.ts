@@ -62,7 +62,10 @@ t.test('ref-in-want', async (t) => {
 
   t.test('the pack is kept by what was sent, whatever it was called', async (t) => {
     const keys: string[] = []
-    const cache = { find: (key: string) => void keys.push(key), record: () => ({ add: () => undefined, keep: () => undefined }) }
+    const cache = {
+      find: (key: string) => void keys.push(key),
+      record: () => ({ add: () => undefined, keep: () => undefined, end: () => undefined }),
+    }
     for (const line of ['want-ref refs/heads/main', `want ${a}`, 'want-ref refs/heads/dev'])
       await ask({ ...fakeFetch({ refs, oids: [a, b] }), cache }, line, 'done')
     t.equal(keys[0], keys[1])

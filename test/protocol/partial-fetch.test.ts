@@ -111,7 +111,7 @@ t.test('on the wire', async (t) => {
 t.test('answers of other filters are kept apart', async (t) => {
   const a = oidOf('a')
   const keys: string[] = []
-  const cache = { find: (key: string) => void keys.push(key), record: () => ({ add: () => undefined, keep: () => undefined }) }
+  const cache = { find: (key: string) => void keys.push(key), record: () => ({ add: () => undefined, keep: () => undefined, end: () => undefined }) }
   for (const lines of [
     [],
     ['filter blob:none'],

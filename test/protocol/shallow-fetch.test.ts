@@ -136,7 +136,7 @@ t.test('cut at every length a request is an error, a byte at a time it is the sa
 
 t.test('answers that are cut otherwise are kept apart', async (t) => {
   const keys: string[] = []
-  const cache = { find: (key: string) => void keys.push(key), record: () => ({ add: () => undefined, keep: () => undefined }) }
+  const cache = { find: (key: string) => void keys.push(key), record: () => ({ add: () => undefined, keep: () => undefined, end: () => undefined }) }
   const ask = async (shallow: readonly (typeof a)[], ...lines: readonly string[]) =>
     askV2({ ...fakeFetch({ oids: [a, b, c], deepen: () => ({ shallow, unshallow: [] }) }), cache }, `want ${a}`, ...lines, 'done')
   await ask([])

@@ -118,6 +118,31 @@ t.test('answers are kept by use, within their memory', async (t) => {
   t.ok(memory.bytes <= 10_000)
 })
 
+t.test('answers on their way have as much memory as those that are kept, and give it back however they end', async (t) => {
+  const cache = new AnswerMemory({ maxBytes: 10_000, maxAnswerBytes: 4_000 }).within('a')
+  const begin = (key: string) => {
+    const recording = cache.record(key)
+    recording.add(Buffer.alloc(4_000))
+    return recording
+  }
+  const ends = (key: string): boolean => {
+    const recording = begin(key)
+    recording.keep()
+    recording.end()
+    return cache.find(key) !== undefined
+  }
+  const left = [begin('left 1'), begin('left 2')]
+  t.notOk(ends('no room'))
+  for (const recording of left) {
+    recording.end()
+    recording.end()
+    recording.keep()
+  }
+  t.equal(cache.find('left 1'), undefined, 'what was given up is not kept')
+  t.ok(ends('x'))
+  for (const key of ['1', '2', '3', '4', '5']) t.ok(ends(key), `${key}: those before gave their room back`)
+})
+
 t.test('a pack that takes too long to make is given up, with the reason', async (t) => {
   const repo = await domain.makeRepo('slow-build')
   const oid = await work.commit({ slow: 'build' })
