@@ -8,6 +8,7 @@ import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions
 import { reaches } from '../../protocol/reachable.js'
 import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
+import { ByteBudget } from './byte-budget.js'
 import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks, type PacksGiven } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
 import type { AnswerInTheMaking } from './kept-answer.js'
@@ -68,6 +69,9 @@ export interface AnswersOptions {
   readonly onAnswered?: OnAnswered
 }
 
+/** What is new behind stored packs, of all clones on their way. */
+const maxBeyondBytes = 64 * 1024 * 1024
+
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
@@ -82,6 +86,7 @@ export function createAnswers({
   // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
   const cuts = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
+  const beyondRoom = new ByteBudget(maxBeyondBytes)
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
@@ -103,7 +108,7 @@ export function createAnswers({
         inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
           jobs.beyond(view.searching(given.packs), request, given, inTime),
         )
-      const chunks = joinWhatIsNew(view, given, look, made, options, () => (source = 'stored'))
+      const chunks = joinWhatIsNew(view, given, { look, room: beyondRoom, made, onJoined: () => (source = 'stored') }, options)
       return watched(view, chunks, (outcome) => onAnswered(source, outcome))
     },
     reaches: jobs.reaches,
@@ -216,18 +221,28 @@ async function* makeInTurn(
   }
 }
 
-/** What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, `made`. */
-async function* joinWhatIsNew(
-  view: Snapshot,
-  { packs }: PacksGiven,
-  look: () => Promise<Uint8Array | undefined>,
-  made: () => AsyncIterable<Uint8Array>,
-  options: WorkOptions,
-  onJoined: () => void,
-): AsyncGenerator<Uint8Array> {
-  const beyond = await look()
-  if (beyond) onJoined()
-  yield* beyond ? readJoinedPacks(view, packs, options, beyond) : made()
+interface Join {
+  /** For what is new. */
+  readonly look: () => Promise<Uint8Array | undefined>
+  readonly room: ByteBudget
+  /** The answer otherwise. */
+  readonly made: () => AsyncIterable<Uint8Array>
+  readonly onJoined: () => void
+}
+
+/**
+ * What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, or there
+ * is no room, `made`.
+ */
+async function* joinWhatIsNew(view: Snapshot, { packs }: PacksGiven, join: Join, options: WorkOptions): AsyncGenerator<Uint8Array> {
+  const beyond = await join.look()
+  const leave = beyond && join.room.tryReserve(beyond.length)
+  try {
+    if (leave) join.onJoined()
+    yield* leave ? readJoinedPacks(view, packs, options, beyond) : join.made()
+  } finally {
+    leave?.()
+  }
 }
 
 /** Something that is found out in its turn. */
