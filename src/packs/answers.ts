@@ -12,6 +12,7 @@ import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks, type PacksG
 import type { AnswerFiles } from './answer-files.js'
 import type { AnswerInTheMaking } from './kept-answer.js'
 import type { SharedAnswerName, SharedAnswers } from './shared-answers.js'
+import { PacksBeyond, type HeldPack } from './packs-beyond.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -29,7 +30,7 @@ export type AnswerOutcome = (typeof answerOutcomes)[number]
 export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 
 export interface AnswersUsage {
-  /** Memory of the answers that are kept. */
+  /** Memory of the answers that are kept, and of what goes out behind stored packs. */
   readonly bytes: number
   /** Disk of those to clones, which are made once for all who ask. */
   readonly fileBytes: number
@@ -60,6 +61,8 @@ export interface AnswersOptions {
   /** Where packs are made; by default on this thread, in the caller's slices. */
   readonly jobs?: { readonly answer: AnswerPack; readonly beyond: PackBeyond; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
+  /** Memory for what goes out behind the packs of a collection, all clones together. */
+  readonly beyondBytes?: number
   /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
   readonly files?: AnswerFiles | undefined
   /** Beside `files`: where those to clones are kept for other hubs. */
@@ -68,11 +71,14 @@ export interface AnswersOptions {
   readonly onAnswered?: OnAnswered
 }
 
+const defaultBeyondBytes = 64 * 1024 * 1024
+
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
   jobs = { answer: answerPack, beyond: packBeyond, reaches, deepen },
   limits = {},
+  beyondBytes = defaultBeyondBytes,
   files,
   shared,
   onAnswered = () => undefined,
@@ -82,6 +88,7 @@ export function createAnswers({
   // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
   const cuts = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
+  const beyond = new PacksBeyond(beyondBytes)
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
@@ -98,11 +105,15 @@ export function createAnswers({
         return files.answer(scopeOf(view), key, (inner) => begin(view, shared, key, inner, make, (from) => (source = from)), options)
       }
       const given = findGiven(view, request)
-      if (!given) return watched(view, made(), (outcome) => onAnswered(source, outcome))
-      const look = () =>
-        inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
+      const lookedAt = given && `${scopeOf(view)} ${view.versions.packsVer} ${keyOf(view, request)}`
+      if (!lookedAt || beyond.hasNone(lookedAt)) return watched(view, made(), (outcome) => onAnswered(source, outcome))
+      const look = async () => {
+        const pack = await inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
           jobs.beyond(view.searching(given.packs), request, given, inTime),
         )
+        if (!pack) beyond.noteNone(lookedAt)
+        return pack && beyond.hold(pack)
+      }
       const chunks = joinWhatIsNew(view, given, look, made, options, () => (source = 'stored'))
       return watched(view, chunks, (outcome) => onAnswered(source, outcome))
     },
@@ -121,7 +132,7 @@ export function createAnswers({
     *known() {
       for (const kept of [memory, files]) for (const scope of kept?.scopes() ?? []) yield repoOfScope(scope)
     },
-    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
+    usage: () => ({ bytes: memory.bytes + beyond.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
   }
 }
 
@@ -220,14 +231,19 @@ async function* makeInTurn(
 async function* joinWhatIsNew(
   view: Snapshot,
   { packs }: PacksGiven,
-  look: () => Promise<Uint8Array | undefined>,
+  look: () => Promise<HeldPack | undefined>,
   made: () => AsyncIterable<Uint8Array>,
   options: WorkOptions,
   onJoined: () => void,
 ): AsyncGenerator<Uint8Array> {
   const beyond = await look()
-  if (beyond) onJoined()
-  yield* beyond ? readJoinedPacks(view, packs, options, beyond) : made()
+  if (!beyond) return yield* made()
+  onJoined()
+  try {
+    yield* readJoinedPacks(view, packs, options, beyond.pack)
+  } finally {
+    beyond.drop()
+  }
 }
 
 /** Something that is found out in its turn. */
