@@ -87,6 +87,7 @@ export function createAnswers({
   const turns = new Turns(buildsAtOnce)
   // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
   const cuts = new Turns(buildsAtOnce)
+  const looks = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
   const beyond = new PacksBeyond(beyondBytes)
   return {
@@ -108,7 +109,7 @@ export function createAnswers({
       const lookedAt = given && `${scopeOf(view)} ${view.versions.packsVer} ${keyOf(view, request)}`
       if (!lookedAt || beyond.hasNone(lookedAt)) return watched(view, made(), (outcome) => onAnswered(source, outcome))
       const look = async () => {
-        const pack = await inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
+        const pack = await inTurn(looks, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
           jobs.beyond(view.searching(given.packs), request, given, inTime),
         )
         if (!pack) beyond.noteNone(lookedAt)
@@ -132,7 +133,7 @@ export function createAnswers({
     *known() {
       for (const kept of [memory, files]) for (const scope of kept?.scopes() ?? []) yield repoOfScope(scope)
     },
-    usage: () => ({ bytes: memory.bytes + beyond.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
+    usage: () => ({ bytes: memory.bytes + beyond.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting + looks.waiting }),
   }
 }
 

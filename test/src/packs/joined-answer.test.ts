@@ -142,3 +142,35 @@ t.test('what goes behind is held once for all who take the same, within a limit,
   t.same(told.slice(5), ['walk left', 'walk left'])
   t.equal(looks, 1)
 })
+
+t.test('a history is cut while others wait for what goes behind', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'turns', 5, t.testdir())
+  t.equal((await collecting(domain, { splitBytes: 1 })(repo.id, { signal: never })).outcome, 'collected')
+  const next = await work.commit({ noise: 'new' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+  const { promise: goOn, resolve } = Promise.withResolvers<void>()
+  const answers = createAnswers({
+    answerBytes: 0,
+    limits: { buildsAtOnce: 1 },
+    jobs: { answer: answerPack, beyond: (...args) => goOn.then(() => packBeyond(...args)), reaches, deepen },
+  })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  const answer = answers.answerFor('user 1')(view, cloneRequest([next]), { slices: slices() })
+  const chunks = answer[Symbol.asyncIterator]()
+  const first = chunks.next()
+  const tips = cloneRequest([next]).wants
+  const cut = answers.deepenFor('user 1')(view, { tips, shallow: [], limit: { kind: 'depth', depth: 1 } }, { slices: slices() })
+  let tooLate = false
+  const late = setTimeout(() => {
+    tooLate = true
+    resolve()
+  }, 5_000)
+  t.same((await cut).shallow, [next])
+  t.notOk(tooLate, 'it did not wait for them')
+  clearTimeout(late)
+  resolve()
+  await first
+  await chunks.return!()
+})
