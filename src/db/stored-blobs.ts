@@ -82,16 +82,24 @@ export async function lockDoomedBlob(tx: Transaction, key: string, doomedMs: num
   return rows.length === 1
 }
 
-/** Whether any row needs the blob of that key: the one place that knows them all. */
-const isLinked = (key: Sql): Sql => sql`(
+/** Whether the blob of that key cannot be made again. */
+const isNeeded = (key: Sql): Sql => sql`(
   EXISTS (SELECT FROM blob_link l WHERE l.key = ${key})
   OR EXISTS (SELECT FROM representation r WHERE r.key = ${key})
-  OR EXISTS (SELECT FROM shared_answer a WHERE a.key = ${key})
   OR EXISTS (SELECT FROM lfs_upload u WHERE u.key = ${key}))`
+
+/** Whether any row leads to the blob of that key: with the one before, the place that knows them all. */
+const isLinked = (key: Sql): Sql => sql`(${isNeeded(key)} OR EXISTS (SELECT FROM shared_answer a WHERE a.key = ${key}))`
 
 export async function isBlobLinked(tx: Transaction, key: string): Promise<boolean> {
   const [row] = await tx.query<{ linked: boolean }>(sql`SELECT ${isLinked(sql`${key}::text`)} AS linked`)
   return row!.linked
+}
+
+/** Whether its bytes would be missed: those of what is kept for speed alone would not. */
+export async function isBlobNeeded(db: Queryable, key: string): Promise<boolean> {
+  const [row] = await db.query<{ needed: boolean }>(sql`SELECT ${isNeeded(sql`${key}::text`)} AS needed`)
+  return row!.needed
 }
 
 /** Those of the keys that no row needs, whether or not there is a blob. */

@@ -1,7 +1,7 @@
 import { parseLfsOid } from '../../lfs/types.js'
 import { expectBlobs, listVerifiedBlobs, setBlobsVerified } from '../db/hub-move.js'
 import type { Queryable } from '../db/pool.js'
-import { isBlobLinked, listStoredBlobs, type BlobRow } from '../db/stored-blobs.js'
+import { isBlobNeeded, listStoredBlobs, type BlobRow } from '../db/stored-blobs.js'
 import { HubError } from '../errors.js'
 import { eachOf } from '../kept/each-of.js'
 import { checkedBytes, createRunningHash } from '../large-files/checked-bytes.js'
@@ -74,7 +74,7 @@ export async function copyBlobs({ source, target, progress, lookInStore, signal 
               verified.push(row.key)
               blobs += 1
               bytes += row.bytes
-            } else if (await isBlobLinked(source.db, row.key)) bad.push({ key: row.key, why })
+            } else if (await isBlobNeeded(source.db, row.key)) bad.push({ key: row.key, why })
           })
         } finally {
           if (verified.length > 0) await setBlobsVerified(target.db, verified)

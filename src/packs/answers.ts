@@ -8,11 +8,11 @@ import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions
 import { reaches } from '../../protocol/reachable.js'
 import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
-import { ByteBudget } from './byte-budget.js'
 import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks, type PacksGiven } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
 import type { AnswerInTheMaking } from './kept-answer.js'
 import type { SharedAnswerName, SharedAnswers } from './shared-answers.js'
+import { PacksBeyond, type HeldPack } from './packs-beyond.js'
 import { RepoSnapshot, type Snapshot } from './snapshot.js'
 import { findStoredAnswer, readStoredPack } from './stored-answer.js'
 import { startTimeLimit } from './time-limit.js'
@@ -30,7 +30,7 @@ export type AnswerOutcome = (typeof answerOutcomes)[number]
 export type OnAnswered = (source: AnswerSource, outcome: AnswerOutcome) => void
 
 export interface AnswersUsage {
-  /** Memory of the answers that are kept. */
+  /** Memory of the answers that are kept, and of what goes out behind stored packs. */
   readonly bytes: number
   /** Disk of those to clones, which are made once for all who ask. */
   readonly fileBytes: number
@@ -61,6 +61,8 @@ export interface AnswersOptions {
   /** Where packs are made; by default on this thread, in the caller's slices. */
   readonly jobs?: { readonly answer: AnswerPack; readonly beyond: PackBeyond; readonly reaches: Reaches; readonly deepen: Deepen }
   readonly limits?: Partial<WorkLimits>
+  /** Memory for what goes out behind the packs of a collection, all clones together. */
+  readonly beyondBytes?: number
   /** Where answers to clones are kept, and made once for all who ask; undefined: each is made for itself. */
   readonly files?: AnswerFiles | undefined
   /** Beside `files`: where those to clones are kept for other hubs. */
@@ -69,14 +71,14 @@ export interface AnswersOptions {
   readonly onAnswered?: OnAnswered
 }
 
-/** What is new behind stored packs, of all clones on their way. */
-const maxBeyondBytes = 64 * 1024 * 1024
+const defaultBeyondBytes = 64 * 1024 * 1024
 
 /** How this hub answers fetches: from a stored pack as it stands if that can be, else by a walk. */
 export function createAnswers({
   answerBytes,
   jobs = { answer: answerPack, beyond: packBeyond, reaches, deepen },
   limits = {},
+  beyondBytes = defaultBeyondBytes,
   files,
   shared,
   onAnswered = () => undefined,
@@ -85,8 +87,9 @@ export function createAnswers({
   const turns = new Turns(buildsAtOnce)
   // Not the turns of packs: a client that waits for the end of its history mostly waits in silence.
   const cuts = new Turns(buildsAtOnce)
+  const looks = new Turns(buildsAtOnce)
   const memory = new AnswerMemory({ maxBytes: answerBytes })
-  const beyondRoom = new ByteBudget(maxBeyondBytes)
+  const beyond = new PacksBeyond(beyondBytes)
   return {
     answerFor: (caller) => (view, request, options) => {
       if (!(view instanceof RepoSnapshot)) return jobs.answer(view, request, options)
@@ -103,12 +106,16 @@ export function createAnswers({
         return files.answer(scopeOf(view), key, (inner) => begin(view, shared, key, inner, make, (from) => (source = from)), options)
       }
       const given = findGiven(view, request)
-      if (!given) return watched(view, made(), (outcome) => onAnswered(source, outcome))
-      const look = () =>
-        inTurn(cuts, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
+      const lookedAt = given && `${scopeOf(view)} ${view.versions.packsVer} ${keyOf(view, request)}`
+      if (!lookedAt || beyond.hasNone(lookedAt)) return watched(view, made(), (outcome) => onAnswered(source, outcome))
+      const look = async () => {
+        const pack = await inTurn(looks, keys, maxBuildMs, options, 'looking for what is new', (inTime) =>
           jobs.beyond(view.searching(given.packs), request, given, inTime),
         )
-      const chunks = joinWhatIsNew(view, given, { look, room: beyondRoom, made, onJoined: () => (source = 'stored') }, options)
+        if (!pack) beyond.noteNone(lookedAt)
+        return pack && beyond.hold(pack)
+      }
+      const chunks = joinWhatIsNew(view, given, look, made, options, () => (source = 'stored'))
       return watched(view, chunks, (outcome) => onAnswered(source, outcome))
     },
     reaches: jobs.reaches,
@@ -126,7 +133,7 @@ export function createAnswers({
     *known() {
       for (const kept of [memory, files]) for (const scope of kept?.scopes() ?? []) yield repoOfScope(scope)
     },
-    usage: () => ({ bytes: memory.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting }),
+    usage: () => ({ bytes: memory.bytes + beyond.bytes, fileBytes: files?.usedBytes ?? 0, waiting: turns.waiting + cuts.waiting + looks.waiting }),
   }
 }
 
@@ -221,27 +228,22 @@ async function* makeInTurn(
   }
 }
 
-interface Join {
-  /** For what is new. */
-  readonly look: () => Promise<Uint8Array | undefined>
-  readonly room: ByteBudget
-  /** The answer otherwise. */
-  readonly made: () => AsyncIterable<Uint8Array>
-  readonly onJoined: () => void
-}
-
-/**
- * What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, or there
- * is no room, `made`.
- */
-async function* joinWhatIsNew(view: Snapshot, { packs }: PacksGiven, join: Join, options: WorkOptions): AsyncGenerator<Uint8Array> {
-  const beyond = await join.look()
-  const leave = beyond && join.room.tryReserve(beyond.length)
+/** What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, `made`. */
+async function* joinWhatIsNew(
+  view: Snapshot,
+  { packs }: PacksGiven,
+  look: () => Promise<HeldPack | undefined>,
+  made: () => AsyncIterable<Uint8Array>,
+  options: WorkOptions,
+  onJoined: () => void,
+): AsyncGenerator<Uint8Array> {
+  const beyond = await look()
+  if (!beyond) return yield* made()
+  onJoined()
   try {
-    if (leave) join.onJoined()
-    yield* leave ? readJoinedPacks(view, packs, options, beyond) : join.made()
+    yield* readJoinedPacks(view, packs, options, beyond.pack)
   } finally {
-    leave?.()
+    beyond.drop()
   }
 }
 

@@ -40,9 +40,9 @@ t.test('a stream is cut into full packets, whatever its chunks were', async (t) 
 
 t.test('long answers get larger buffers', async (t) => {
   const writer = new BandWriter(65_520)
-  const handed = 'abcdefghijkl'
-    .split('')
-    .flatMap((letter) => Array.from(writer.write(Buffer.alloc(65_515, letter)), (chunk) => `${chunk.length} from ${chunk.toString('latin1', 5, 6)}`))
+  const handed = Array.from('abcdefghijkl').flatMap((letter) =>
+    Array.from(writer.write(Buffer.alloc(65_515, letter)), (chunk) => `${chunk.length} from ${chunk.toString('latin1', 5, 6)}`),
+  )
   t.same(handed, ['65520 from a', '65520 from b', '327600 from c', '327600 from h'])
 })
 

@@ -99,6 +99,22 @@ t.test('bytes that are needed and are lost or others are named, and nothing gets
   t.same(there, [fine])
 })
 
+t.test('an answer to clones that is lost or other keeps nothing from being moved: it is made again', async (t) => {
+  const two = await places(t)
+  const { db } = two.source
+  const [lost, other] = [packKey(sha256('lost')), packKey(sha256('other'))]
+  await add(two, lost, { bytes: 4 })
+  await add(two, other, { bytes: 5, stored: 'OTHER' })
+  await db.execute(sql`INSERT INTO namespaces (kind, name) VALUES ('user', 'someone')`)
+  await db.execute(sql`INSERT INTO repositories (namespace_id, type, name, visibility) SELECT id, 'model', 'm', 'public' FROM namespaces`)
+  for (const key of [lost, other])
+    await db.execute(sql`
+      INSERT INTO shared_answer (repo_id, purge_epoch, request, key, bytes) SELECT id, 1, ${sha256(key)}, ${key}, 5 FROM repositories`)
+  t.same(await copy(two), { blobs: 0, bytes: 0, bad: [] })
+  await db.execute(sql`INSERT INTO blob_link (key, repo_id, kind) SELECT ${lost}, id, 'pack' FROM repositories`)
+  t.same((await copy(two)).bad, [{ key: lost, why: `${lost} is not in the store` }])
+})
+
 t.test('what is being deleted stays behind; what came and was deleted since is found', async (t) => {
   const two = await places(t)
   const [stays, goes] = [lfsKey(sha256('stays')), lfsKey(sha256('goes'))]

@@ -2,9 +2,11 @@ import { createHash, randomBytes } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { deepen } from '../../../protocol/deepen.js'
 import { packBeyond } from '../../../protocol/pack/beyond.js'
+import { answerPack } from '../../../protocol/pack/writer.js'
 import type { PackRequest } from '../../../protocol/ports.js'
-
+import { reaches } from '../../../protocol/reachable.js'
 import { createAnswers } from '../../../src/packs/answers.js'
 import { findGiven, findJoinedAnswer, readJoinedPacks } from '../../../src/packs/joined-answer.js'
 import { packKey } from '../../../src/storage/keys.js'
@@ -92,4 +94,83 @@ t.test('what came since a collection goes behind its packs, and nothing twice', 
   await clone('no offsets', cloneRequest([again], { ofsDelta: false }), [again])
   t.same(told.slice(4), ['walk', 'walk', 'walk'])
   t.equal(await packBeyond(view, cloneRequest([last]), findGiven(view, cloneRequest([last]))!, { slices: slices() }), undefined)
+})
+
+t.test('what goes behind is held once for all who take the same, within a limit, and is not looked for again where there is none', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'held', 5, t.testdir())
+  t.equal((await collecting(domain, { splitBytes: 1 })(repo.id, { signal: never })).outcome, 'collected')
+  const next = await work.commit({ noise: randomBytes(20_000) })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+
+  let looks = 0
+  const told: string[] = []
+  const open = (beyondBytes: number) =>
+    createAnswers({
+      answerBytes: 0,
+      beyondBytes,
+      onAnswered: (source, outcome) => void told.push(`${source} ${outcome}`),
+      jobs: { answer: answerPack, beyond: (...args) => (looks++, packBeyond(...args)), reaches, deepen },
+    })
+  const answers = open(100_000)
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  const begin = async (request: PackRequest, from = answers) => {
+    const chunks = from.answerFor('user 1')(view, request, { slices: slices() })[Symbol.asyncIterator]()
+    await chunks.next()
+    return chunks
+  }
+  const [first, second] = [await begin(cloneRequest([next])), await begin(cloneRequest([next]))]
+  const { bytes } = answers.usage()
+  t.ok(bytes > 20_000 && bytes < 30_000, `${bytes} bytes`)
+  await first.return!()
+  t.equal(answers.usage().bytes, bytes)
+  await second.return!()
+  t.equal(answers.usage().bytes, 0)
+  t.equal(looks, 2)
+
+  const small = open(10_000)
+  await (await begin(cloneRequest([next]), small)).return!()
+  t.equal(small.usage().bytes, 0)
+  t.same(told, ['stored left', 'stored left', 'walk left'])
+
+  looks = 0
+  for (let i = 0; i < 2; i++) await (await begin(cloneRequest([last]))).return!()
+  t.same(told.slice(3), ['stored left', 'stored left'], 'the packs alone')
+  const elsewhere = await work.rev(`${last}~2`)
+  for (let i = 0; i < 2; i++) await (await begin(cloneRequest([elsewhere]))).return!()
+  t.same(told.slice(5), ['walk left', 'walk left'])
+  t.equal(looks, 1)
+})
+
+t.test('a history is cut while others wait for what goes behind', async (t) => {
+  const domain = await openDomain(t)
+  const { repo, work, last } = await pushMany(domain, 'turns', 5, t.testdir())
+  t.equal((await collecting(domain, { splitBytes: 1 })(repo.id, { signal: never })).outcome, 'collected')
+  const next = await work.commit({ noise: 'new' })
+  await pushed(domain, repo, { commands: [move('refs/heads/main', last, next)], pack: await work.pack(next, `^${last}`) })
+  const { promise: goOn, resolve } = Promise.withResolvers<void>()
+  const answers = createAnswers({
+    answerBytes: 0,
+    limits: { buildsAtOnce: 1 },
+    jobs: { answer: answerPack, beyond: (...args) => goOn.then(() => packBeyond(...args)), reaches, deepen },
+  })
+  const view = await domain.packs.openSnapshot(repo.id)
+  t.teardown(() => view.release())
+  const answer = answers.answerFor('user 1')(view, cloneRequest([next]), { slices: slices() })
+  const chunks = answer[Symbol.asyncIterator]()
+  const first = chunks.next()
+  const tips = cloneRequest([next]).wants
+  const cut = answers.deepenFor('user 1')(view, { tips, shallow: [], limit: { kind: 'depth', depth: 1 } }, { slices: slices() })
+  let tooLate = false
+  const late = setTimeout(() => {
+    tooLate = true
+    resolve()
+  }, 5_000)
+  t.same((await cut).shallow, [next])
+  t.notOk(tooLate, 'it did not wait for them')
+  clearTimeout(late)
+  resolve()
+  await first
+  await chunks.return!()
 })
