@@ -3,7 +3,7 @@ import { humanLine } from './human-text.js'
 import { wireLimits } from './limits.js'
 import { dataPkt, flushPkt, pktText, type PktReader } from './pkt-line.js'
 import type { RefTable } from './ports.js'
-import type { Ref } from './types.js'
+import { firstBlockFrom, firstRefFrom, type RefBlock } from './ref-block.js'
 
 export interface LsRefsRequest {
   readonly peel: boolean
@@ -38,8 +38,8 @@ export async function readLsRefs(reader: PktReader): Promise<LsRefsRequest> {
 }
 
 /**
- * Yields the answer to `ls-refs`: HEAD first, then the refs in bytewise order. HEAD of a repository without commits is named only to
- * those who asked for `unborn` and `symrefs`: it is how a clone of an empty repository learns its branch.
+ * Yields the answer to `ls-refs`, one pkt-line or many at a time: HEAD first, then the refs in bytewise order. HEAD of a repository without
+ * commits is named only to those who asked for `unborn` and `symrefs`: it is how a clone of an empty repository learns its branch.
  *
  * Spec: gitprotocol-v2(5), "ls-refs".
  */
@@ -49,19 +49,27 @@ export function* listRefs(refs: RefTable, request: LsRefsRequest): Generator<Buf
   if (prefixes.some((prefix) => 'HEAD'.startsWith(prefix))) {
     const target = refs.find(refs.head)
     const symref = symrefs ? ` symref-target:${refs.head}` : ''
-    if (target) yield line(target, 'HEAD', symref, peel)
+    if (target) yield dataPkt(`${target.oid} HEAD${symref}${peel && target.peeled ? ` peeled:${target.peeled}` : ''}\n`)
     else if (unborn && symrefs) yield dataPkt(`unborn HEAD${symref}\n`)
   }
-  for (const prefix of prefixes) {
-    for (let i = lowerBound(refs.list, prefix); i < refs.list.length && refs.list[i]!.name.startsWith(prefix); i++) {
-      yield line(refs.list[i]!, refs.list[i]!.name, '', peel)
-    }
-  }
+  for (const prefix of prefixes) yield* linesWithPrefix(refs.blocks, prefix, peel)
   yield flushPkt
 }
 
-function line(ref: Ref, name: string, symref: string, peel: boolean): Buffer {
-  return dataPkt(`${ref.oid} ${name}${symref}${peel && ref.peeled ? ` peeled:${ref.peeled}` : ''}\n`)
+function* linesWithPrefix(blocks: readonly RefBlock[], prefix: string, peel: boolean): Generator<Buffer> {
+  for (let i = firstBlockFrom(blocks, prefix); i < blocks.length; i++) {
+    const block = blocks[i]!
+    if (block.first.startsWith(prefix) && block.last.startsWith(prefix)) {
+      yield block.linesOf(peel)
+      continue
+    }
+    const { refs } = block
+    const from = firstRefFrom(refs, prefix)
+    let to = from
+    while (to < refs.length && refs[to]!.name.startsWith(prefix)) to++
+    if (to > from) yield block.linesOf(peel, from, to)
+    if (to < refs.length) return
+  }
 }
 
 /** Sorted, and none the beginning of another: so each stands for a stretch of the refs, and no ref is in two. None asked: all refs. */
@@ -76,15 +84,3 @@ function minimalPrefixes(prefixes: readonly string[]): readonly string[] {
 }
 
 const byBytes = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
-
-/** Index of the first ref whose name is not before `prefix`. */
-function lowerBound(list: readonly Ref[], prefix: string): number {
-  let low = 0
-  let high = list.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (list[middle]!.name < prefix) low = middle + 1
-    else high = middle
-  }
-  return low
-}

@@ -22,12 +22,25 @@ export const delimPkt = Buffer.from('0001')
  * @throws ProtocolError `too-large` over 65,516 bytes
  */
 export function dataPkt(payload: string | Uint8Array): Buffer {
-  if (payload.length > maxPayloadBytes) throw new ProtocolError('too-large', `pkt-line payload of ${payload.length} bytes is over ${maxPayloadBytes}`)
+  checkPayload(payload.length)
   const pkt = Buffer.allocUnsafe(4 + payload.length)
   pkt.write(pktLength(pkt.length), 0, 'latin1')
   if (typeof payload === 'string') pkt.write(payload, 4, 'latin1')
   else pkt.set(payload, 4)
   return pkt
+}
+
+/**
+ * The same as text, one character a byte: many are joined before they become bytes.
+ * @throws ProtocolError `too-large` over 65,516 bytes
+ */
+export function textPkt(payload: string): string {
+  checkPayload(payload.length)
+  return pktLength(4 + payload.length) + payload
+}
+
+function checkPayload(bytes: number): void {
+  if (bytes > maxPayloadBytes) throw new ProtocolError('too-large', `pkt-line payload of ${bytes} bytes is over ${maxPayloadBytes}`)
 }
 
 /** The four digits in front of a pkt-line of `length` bytes, these four included. */
@@ -54,6 +67,34 @@ export function* gather(pkts: Iterable<Buffer>, bytes = 65_536): Generator<Buffe
     size = 0
   }
   if (size > 0) yield Buffer.concat(held, size)
+}
+
+/**
+ * The same for what may be long and is sent at once: chunks of up to `bytes`, in memory that is used again, so each is valid until the next.
+ * A pkt-line, or what came joined already, is never cut.
+ */
+export function* gatherLong(pkts: Iterable<Buffer>, bytes = 65_536): Generator<Buffer> {
+  let held: Buffer[] = []
+  let size = 0
+  let memory: Buffer | undefined
+  for (const pkt of pkts) {
+    if (size > 0 && size + pkt.length > bytes) {
+      memory ??= Buffer.allocUnsafeSlow(bytes)
+      yield joinInto(memory, held, size)
+      held = []
+      size = 0
+    }
+    held.push(pkt)
+    size += pkt.length
+  }
+  if (size > 0) yield joinInto(memory, held, size)
+}
+
+function joinInto(memory: Buffer | undefined, parts: readonly Buffer[], size: number): Buffer {
+  if (!memory || size > memory.length) return Buffer.concat(parts, size)
+  let at = 0
+  for (const part of parts) at += part.copy(memory, at)
+  return memory.subarray(0, at)
 }
 
 export interface PktLimits {
@@ -107,7 +148,7 @@ class SourceReader implements PktReader {
       if (this.#left === 0) return undefined
       throw this.#fail('bad-request', 'the request ends within the length of a pkt-line')
     }
-    const length = hexLength(this.#chunk, this.#at)
+    const length = pktLengthAt(this.#chunk, this.#at)
     if (length === undefined || length === 3 || length > maxPktBytes) {
       throw this.#fail('bad-request', `bad pkt-line length ${JSON.stringify(this.#chunk.toString('latin1', this.#at, this.#at + 4))}`)
     }
@@ -175,8 +216,8 @@ class SourceReader implements PktReader {
   }
 }
 
-/** Four hex digits of either case as a number; `undefined` when they are not. */
-function hexLength(bytes: Buffer, at: number): number | undefined {
+/** The length that four hex digits of either case at `at` say, these four included; `undefined` when they are not. */
+export function pktLengthAt(bytes: Buffer, at: number): number | undefined {
   let length = 0
   for (let i = at; i < at + 4; i++) {
     const digit = hexDigit(bytes[i]!)

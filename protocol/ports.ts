@@ -1,3 +1,4 @@
+import type { RefBlock } from './ref-block.js'
 import type { CommandResult, ObjectType, Oid, PushCommand, Ref, RefName } from './types.js'
 
 /**
@@ -14,6 +15,10 @@ export interface RefTable {
   /** What HEAD points at, whether or not that ref exists. */
   readonly head: RefName
   readonly list: readonly Ref[]
+  /** Their number, without making the list. */
+  readonly count: number
+  /** The same as blocks of lines, none empty. */
+  readonly blocks: readonly RefBlock[]
   find(name: RefName): Ref | undefined
 }
 

@@ -2,7 +2,7 @@ import { receivePackCapabilities } from './capabilities.js'
 import { ProtocolError } from './errors.js'
 import { attend, type Chatter, type Clock } from './keepalive.js'
 import { wireLimits } from './limits.js'
-import { errPkt, flushPkt, gather, readPkts, type PktReader } from './pkt-line.js'
+import { errPkt, flushPkt, gatherLong, readPkts, type PktReader } from './pkt-line.js'
 import type { ReceivePort, RefTable, Slices, UpdateRequest } from './ports.js'
 import { ProgressLines } from './progress.js'
 import { BadPush, isDelete, mergeResults, readPush, refuseCommands, type PushRequest } from './push-commands.js'
@@ -20,7 +20,11 @@ export interface ReceivePackOptions extends Clock {
 /** Yields the answer to `GET info/refs?service=git-receive-pack`: v0 whatever was asked, no HEAD, tags unpeeled. Pushing has no v2. */
 export function* advertiseReceivePack(refs: RefTable, version: 0 | 1 | 2 = 0): Generator<Buffer> {
   yield* serviceHeader('git-receive-pack')
-  yield* gather(advertiseRefs(version === 1 ? 1 : 0, refs.list, receivePackCapabilities))
+  yield* gatherLong(advertiseRefs(version === 1 ? 1 : 0, advertisedLines(refs), receivePackCapabilities))
+}
+
+function* advertisedLines({ blocks }: RefTable): Generator<Buffer> {
+  for (const block of blocks) yield block.linesOf(false)
 }
 
 /**

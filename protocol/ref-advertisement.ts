@@ -1,11 +1,5 @@
-import { dataPkt, flushPkt } from './pkt-line.js'
-import { zeroOid, type GitService, type Oid } from './types.js'
-
-/** One line of an advertisement: `HEAD`, a ref, or a peeled tag `refs/tags/v1^{}`. */
-export interface AdvertisedRef {
-  readonly name: string
-  readonly oid: Oid
-}
+import { dataPkt, flushPkt, pktLengthAt } from './pkt-line.js'
+import { zeroOid, type GitService } from './types.js'
 
 /** What stands before the advertisement proper over HTTP, in protocol v0 and v1. */
 export function* serviceHeader(service: GitService): Generator<Buffer> {
@@ -14,16 +8,22 @@ export function* serviceHeader(service: GitService): Generator<Buffer> {
 }
 
 /**
- * Yields the v0 advertisement: refs in the order given, the capabilities behind the first. A repository without refs still names its
+ * Yields the v0 advertisement: `lines`, pkt-lines `oid name` in chunks of one or more, the capabilities behind the first. A repository without refs still names its
  * capabilities, on a line with the zero oid. Version 1 is the same behind a line that says so.
  *
  * Spec: gitprotocol-pack(5), "Reference Discovery".
  */
-export function* advertiseRefs(version: 0 | 1, refs: Iterable<AdvertisedRef>, capabilities: readonly string[]): Generator<Buffer> {
+export function* advertiseRefs(version: 0 | 1, lines: Iterable<Buffer>, capabilities: readonly string[]): Generator<Buffer> {
   if (version === 1) yield dataPkt('version 1\n')
   let suffix = `\0${capabilities.join(' ')}`
-  for (const { oid, name } of refs) {
-    yield dataPkt(`${oid} ${name}${suffix}\n`)
+  for (const chunk of lines) {
+    if (suffix === '') {
+      yield chunk
+      continue
+    }
+    const end = pktLengthAt(chunk, 0)!
+    yield dataPkt(`${chunk.toString('latin1', 4, end - 1)}${suffix}\n`)
+    yield chunk.subarray(end)
     suffix = ''
   }
   if (suffix !== '') yield dataPkt(`${zeroOid} capabilities^{}${suffix}\n`)

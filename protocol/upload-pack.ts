@@ -2,11 +2,11 @@ import { listBundles, readBundleUri, type BundleOffer } from './bundle-uri.js'
 import { uploadPackCapabilities, uploadPackCapabilitiesV2 } from './capabilities.js'
 import { ProtocolError } from './errors.js'
 import { readCommandV2 } from './fetch-request.js'
-import { listRefs, plainLsRefs, readLsRefs, type LsRefsRequest } from './ls-refs.js'
+import { listRefs, plainLsRefs, readLsRefs } from './ls-refs.js'
 import { objectInfo, readObjectInfo } from './object-info.js'
-import { errPkt, flushPkt, gather, readPkts, type PktReader } from './pkt-line.js'
-import type { FetchPort, RefTable } from './ports.js'
-import { advertiseCapabilities, advertiseRefs, serviceHeader, type AdvertisedRef } from './ref-advertisement.js'
+import { dataPkt, errPkt, flushPkt, gather, gatherLong, readPkts, type PktReader } from './pkt-line.js'
+import type { RefTable } from './ports.js'
+import { advertiseCapabilities, advertiseRefs, serviceHeader } from './ref-advertisement.js'
 import { receive, RefusedRequest } from './refused-request.js'
 import { fetchV0, fetchV2, type FetchOptions } from './serve-fetch.js'
 
@@ -25,17 +25,14 @@ export function* advertiseUploadPack(refs: RefTable, version: 0 | 1 | 2, { bundl
     return
   }
   yield* serviceHeader('git-upload-pack')
-  yield* gather(advertiseRefs(version, advertisedRefs(refs), uploadPackCapabilities(refs.find(refs.head) && refs.head)))
+  yield* gatherLong(advertiseRefs(version, advertisedLines(refs), uploadPackCapabilities(refs.find(refs.head) && refs.head)))
 }
 
 /** HEAD if it leads somewhere, then every ref, each tag with the object it finally names. */
-function* advertisedRefs(refs: RefTable): Generator<AdvertisedRef> {
+function* advertisedLines(refs: RefTable): Generator<Buffer> {
   const head = refs.find(refs.head)
-  if (head) yield { name: 'HEAD', oid: head.oid }
-  for (const { name, oid, peeled } of refs.list) {
-    yield { name, oid }
-    if (peeled) yield { name: `${name}^{}`, oid: peeled }
-  }
+  if (head) yield dataPkt(`${head.oid} HEAD\n`)
+  for (const block of refs.blocks) yield block.linesV0()
 }
 
 /**
@@ -67,7 +64,7 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
     const request = hasArguments ? await receive(reader, () => readLsRefs(reader)) : plainLsRefs
     const port = await options.open()
     try {
-      yield* listKnownRefs(port, request)
+      yield* gatherLong(listRefs(port.view.refs, request))
     } finally {
       port.view.release()
     }
@@ -88,27 +85,3 @@ async function* serveV2(reader: PktReader, options: UploadPackOptions): AsyncGen
     await receive(reader, () => Promise.reject(new ProtocolError('bad-request', `invalid command '${command}'`)))
   }
 }
-
-/** The same refs in the same state are asked for again and again. */
-function* listKnownRefs({ view, cache }: FetchPort, request: LsRefsRequest): Generator<Uint8Array> {
-  const { peel, symrefs, unborn, prefixes } = request
-  const key = `ls-refs ${[peel, symrefs, unborn].map(Number).join('')} ${view.refs.head} ${JSON.stringify(prefixes)}`
-  const known = key.length <= maxKeyLength ? cache?.find(key) : undefined
-  if (known) {
-    yield known
-    return
-  }
-  const recording = key.length <= maxKeyLength ? cache?.record(key) : undefined
-  try {
-    for (const chunk of gather(listRefs(view.refs, request))) {
-      recording?.add(chunk)
-      yield chunk
-    }
-    recording?.keep()
-  } finally {
-    recording?.end()
-  }
-}
-
-/** A request for refs that is longer is not worth remembering. */
-const maxKeyLength = 4_096

@@ -31,6 +31,35 @@ export async function appendRefLog(
   )
 }
 
+/** The last line of a repository's log, and whose it is. Ids of one repository rise: lines are written under its lock. */
+export interface RefLogEnd {
+  readonly id: number
+  readonly updateId: string
+}
+
+/** Undefined: nothing was logged. */
+export async function findRefLogEnd(db: Queryable, repoId: number): Promise<RefLogEnd | undefined> {
+  const [row] = await db.query<{ id: number; update_id: string }>(
+    named('find-ref-log-end', sql`SELECT id, update_id FROM ref_log WHERE repo_id = ${repoId} ORDER BY id DESC LIMIT 1`),
+  )
+  return row && { id: row.id, updateId: row.update_id }
+}
+
+/** One ref's step with its place in the log. */
+export interface RefStepRow extends RefChangeRow, RefLogEnd {}
+
+/** The log of a repository from the line with this id on, oldest first, at most `limit` lines. */
+export async function listRefLogFrom(db: Queryable, repoId: number, id: number, limit: number): Promise<RefStepRow[]> {
+  return db.query<RefStepRow>(
+    named(
+      'list-ref-log-from',
+      sql`
+    SELECT id, update_id AS "updateId", name, old_oid AS "oldOid", new_oid AS "newOid", new_peeled AS "newPeeled"
+    FROM ref_log WHERE repo_id = ${repoId} AND id >= ${id} ORDER BY id LIMIT ${limit}`,
+    ),
+  )
+}
+
 /** What refs of a repository were at or became in the last `withinMs`, each once. */
 export async function listRecentTips(db: Queryable, repoId: number, withinMs: number): Promise<Buffer[]> {
   const rows = await db.query<{ oid: Buffer }>(sql`

@@ -3,7 +3,7 @@ import type { RefName } from '../../protocol/types.js'
 
 /** A repository with nothing in it. */
 export const emptyView: PackView = {
-  refs: { head: 'refs/heads/main' as RefName, list: [], find: () => undefined },
+  refs: { head: 'refs/heads/main' as RefName, list: [], count: 0, blocks: [], find: () => undefined },
   packCount: 0,
   objectsIn: () => 0,
   find: () => -1,

@@ -7,7 +7,7 @@ import type { PackPart, SideFileNames } from '../db/packs.js'
 import type { RepoVersions } from '../db/versions.js'
 import { findInline, InlineReader, tableOfNumber, type InlineHit, type InlineIndex } from './inline-index.js'
 import type { DirectBytes, HeldBytes, PackBytes, PackFiles } from './pack-file.js'
-import { RefList } from './ref-list.js'
+import { RefList, type SharedRefs } from './ref-list.js'
 import { subsetOf } from './pack-subset.js'
 import { leasesOf, type PackFetch, type PackLeases } from './snapshot-leases.js'
 
@@ -108,7 +108,7 @@ export interface PackSet {
 export interface SnapshotMessage {
   readonly repoId: number
   readonly versions: SnapshotVersions
-  readonly refs: SharedArrayBuffer
+  readonly refs: SharedRefs
   readonly stored: readonly {
     readonly sha256: Uint8Array
     readonly table: Uint8Array

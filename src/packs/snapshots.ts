@@ -1,12 +1,11 @@
 import type { Database, Transaction } from '../db/pool.js'
 import { findSnapshotRow, listChangedPacks, readInline, type PackRow, type SnapshotRow } from '../db/packs.js'
-import { listRefs } from '../db/refs.js'
 import { HubError } from '../errors.js'
 import { ProtocolError } from '../../protocol/errors.js'
 import type { InlinePacksOptions } from './inline-packs.js'
+import { readRefs, type KnownRefs } from './known-refs.js'
 import type { PackLeasing } from './local-packs.js'
 import { PackList, type OpenedPack } from './pack-list.js'
-import { RefList } from './ref-list.js'
 import { SnapshotLeases } from './snapshot-leases.js'
 import { RepoSnapshot, type PurgeEra, type Snapshot, type SnapshotVersions } from './snapshot.js'
 
@@ -26,7 +25,7 @@ export interface SnapshotsOptions {
 /** All that is known of a repository at one moment of the database. */
 interface Loaded {
   readonly versions: SnapshotVersions
-  readonly refs: RefList
+  readonly refs: KnownRefs
   readonly list: PackList
   readonly bytes: number
   readonly at: number
@@ -47,7 +46,7 @@ interface RepoEntry {
 interface Read {
   readonly row: SnapshotRow
   readonly list: PackList
-  readonly refs: RefList
+  readonly refs: KnownRefs
   readonly rows: readonly PackRow[]
   readonly inline: ReadonlyMap<number, number>
 }
@@ -140,7 +139,7 @@ export class Snapshots {
     return new RepoSnapshot({
       repoId: entry.repoId,
       versions,
-      refs,
+      refs: refs.list,
       set: held.set,
       reader: list.reader,
       era,
@@ -230,7 +229,7 @@ export class Snapshots {
         versions: { refsVer, packsVer, gcEpoch, purgeEpoch },
         refs: read.refs,
         list,
-        bytes: list.bytes + read.refs.bytes,
+        bytes: list.bytes + read.refs.list.bytes,
         at,
         era: loaded?.versions.purgeEpoch === purgeEpoch ? loaded.era : { over: false },
       })
@@ -247,9 +246,9 @@ export class Snapshots {
     // After a purge nothing of what was there before may be kept.
     const known = isNewer && row.purgeEpoch === loaded.versions.purgeEpoch ? loaded : undefined
     const list = known?.list ?? fresh
-    const sameRefs = known?.versions.refsVer === row.refsVer && row.headRef.toString('latin1') === known.refs.head
+    const sameRefs = known?.versions.refsVer === row.refsVer && row.headRef.toString('latin1') === known.refs.list.head
     const [refs, rows] = await Promise.all([
-      sameRefs ? known.refs : listRefs(tx, repoId).then((found) => RefList.of(row.headRef, found)),
+      sameRefs ? known.refs : readRefs(tx, repoId, row, known?.refs),
       known?.versions.packsVer === row.packsVer ? [] : listChangedPacks(tx, repoId, known?.versions.packsVer ?? 0),
     ])
     const inline = new Map<number, number>()

@@ -29,7 +29,7 @@ export async function applyPushPolicy({ view, refusal, commands, maxRefs }: Poli
   const accepted: UpdateCommand[] = []
   const refused = new Map<RefName, string>()
   const reader = createObjectReader(view)
-  let refs = view.refs.list.length
+  let refs = view.refs.count
   for (const command of commands) {
     const reason = await judge(command)
     if (reason === undefined) continue

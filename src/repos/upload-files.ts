@@ -78,7 +78,7 @@ export async function uploadFiles(deps: UploadDependencies, request: UploadReque
   const snapshot = await deps.packs.openSnapshot(repo.id)
   try {
     const head = snapshot.refs.find(branch)?.oid
-    if (head === undefined && snapshot.refs.list.length >= deps.maxRefs)
+    if (head === undefined && snapshot.refs.count >= deps.maxRefs)
       throw new HubError('invalid', `the repository has ${deps.maxRefs} refs, and no room for another branch`)
     // A new branch goes on from the default one, as it would in a clone.
     const parent = head ?? snapshot.refs.find(snapshot.refs.head)?.oid

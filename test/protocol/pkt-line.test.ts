@@ -1,6 +1,6 @@
 import t from 'tap'
 import { humanLine } from '../../protocol/human-text.js'
-import { dataPkt, delimPkt, errPkt, flushPkt, gather, pktText, readPkts, type PktReader } from '../../protocol/pkt-line.js'
+import { dataPkt, delimPkt, errPkt, flushPkt, gather, gatherLong, pktText, readPkts, textPkt, type PktReader } from '../../protocol/pkt-line.js'
 import { bodyOf, byteByByte, collect } from '../support/wire.js'
 
 /** Every pkt-line up to the end, as text; flush, delim and end by name. */
@@ -24,6 +24,7 @@ t.test('writes pkt-lines with their length in front', async (t) => {
   const longest = dataPkt(Buffer.alloc(65_516))
   t.equal(longest.length, 65_520)
   t.equal(longest.toString('latin1', 0, 4), 'fff0')
+  t.equal(textPkt('refs/heads/\xe9'), '0010refs/heads/\xe9')
   t.throws(() => dataPkt(Buffer.alloc(65_517)), { code: 'too-large', message: 'pkt-line payload of 65517 bytes is over 65516' })
 })
 
@@ -111,6 +112,19 @@ t.test('joins small pkt-lines into large chunks', async (t) => {
   const sizes = [...gather([Buffer.alloc(4), Buffer.alloc(4), Buffer.alloc(4), Buffer.alloc(4), Buffer.alloc(1)], 8)].map((chunk) => chunk.length)
   t.same(sizes, [8, 8, 1])
   t.same([...gather([])], [])
+})
+
+t.test('joins what is long in memory that is used again, and cuts nothing', async (t) => {
+  const parts = ['ab', 'cd', 'ef', 'g', 'hijklm', 'n'].map((text) => Buffer.from(text))
+  const chunks = [...gatherLong(parts, 4)]
+  t.same(
+    chunks.map((chunk) => chunk.length),
+    [4, 3, 6, 1],
+  )
+  t.equal(chunks[0]!.buffer, chunks[1]!.buffer)
+  t.same(await collect(gatherLong(parts, 4)), Buffer.from('abcdefghijklmn'))
+  t.same(await collect(gatherLong(parts, 100)), Buffer.from('abcdefghijklmn'))
+  t.same([...gatherLong([])], [])
 })
 
 t.test('messages for people are one line, without control characters, and not endless', async (t) => {

@@ -144,12 +144,12 @@ t.test('ls-refs', async (t) => {
     t.equal(await answer('unborn'), '0000')
   })
 
-  t.test('50,000 refs come in chunks of about 64 KiB', async (t) => {
+  t.test('50,000 refs come in chunks of 64 KiB', async (t) => {
     const many = refTable(Array.from({ length: 50_000 }, (_, i) => refOf(`refs/heads/${String(i).padStart(5, '0')}`, a)))
     const sizes: number[] = []
     for await (const chunk of serve(2, pkts('command=ls-refs', '0000'), fakeFetch({ refs: many }))) sizes.push(chunk.length)
     t.equal(sizes.length, 48)
-    t.ok(sizes.slice(0, -1).every((size) => size >= 65_536 && size < 65_700))
+    t.ok(sizes.slice(0, -1).every((size) => size > 65_300 && size <= 65_536))
   })
 })
 

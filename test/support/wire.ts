@@ -12,6 +12,7 @@ import type {
   WorkOptions,
 } from '../../protocol/ports.js'
 import { oidFromBytes } from '../../protocol/oid.js'
+import { RefBlock } from '../../protocol/ref-block.js'
 import type { CommandResult, Oid, Ref, RefName } from '../../protocol/types.js'
 
 /** A body in the chunks given. */
@@ -50,7 +51,7 @@ export const oidOf = (digit: string): Oid => digit.repeat(40) as Oid
 export const refOf = (name: string, oid: Oid, peeled?: Oid): Ref => (peeled ? { name: name as RefName, oid, peeled } : { name: name as RefName, oid })
 
 export function refTable(list: readonly Ref[], head = 'refs/heads/main'): RefTable {
-  return { head: head as RefName, list, find: (name) => list.find((ref) => ref.name === name) }
+  return { head: head as RefName, list, count: list.length, blocks: RefBlock.of(list, 3), find: (name) => list.find((ref) => ref.name === name) }
 }
 
 export const noSlices: Slices = { pause: () => undefined }
