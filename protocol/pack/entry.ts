@@ -38,6 +38,15 @@ export const minEntryBytes = 9
 export const maxHeaderBytes = 32
 /** Signature, version and count. */
 export const packHeaderBytes = 12
+
+/** What a pack of so many objects begins with. Spec: gitformat-pack(5). */
+export function encodePackHeader(objects: number): Buffer {
+  const header = Buffer.alloc(packHeaderBytes)
+  header.write('PACK', 0, 'latin1')
+  header.writeUInt32BE(2, 4)
+  header.writeUInt32BE(objects, 8)
+  return header
+}
 /** The SHA-1 that ends a pack. */
 export const trailerBytes = 20
 

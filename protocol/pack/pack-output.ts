@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { packHeaderBytes } from './entry.js'
+import { encodePackHeader } from './entry.js'
 
 const bufferBytes = 256 * 1024
 
@@ -11,10 +11,7 @@ export class PackOutput {
   #handed = 0
 
   constructor(count: number) {
-    this.#buffer.write('PACK', 0, 'latin1')
-    this.#buffer.writeUInt32BE(2, 4)
-    this.#buffer.writeUInt32BE(count, 8)
-    this.#filled = packHeaderBytes
+    this.write(encodePackHeader(count))
   }
 
   /** Where the next byte will stand in the pack. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { ProtocolError } from '../../protocol/errors.js'
-import { packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
+import { encodePackHeader, packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
 import type { GivenPacks, PackRequest, WorkOptions } from '../../protocol/ports.js'
 import { findPair, type PackPair } from './pack-pair.js'
 import { coversPack, readStored, rootsOf } from './stored-answer.js'
@@ -69,10 +69,7 @@ export async function* readJoinedPacks(
   if (beyond) parts.push(partInMemory(beyond))
   const objects = parts.reduce((sum, part) => sum + part.objects, 0)
   options.onProgress?.({ title: 'Counting objects', done: objects, total: objects })
-  const header = Buffer.alloc(packHeaderBytes)
-  header.write('PACK', 0, 'latin1')
-  header.writeUInt32BE(2, 4)
-  header.writeUInt32BE(objects, 8)
+  const header = encodePackHeader(objects)
   yield header
   const name = parts.map((part) => part.name).join(' ')
   const known = trailers.get(name)

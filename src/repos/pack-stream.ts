@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { promisify } from 'node:util'
 import { deflate } from 'node:zlib'
-import { encodeEntryHeader } from '../../protocol/pack/entry.js'
+import { encodeEntryHeader, encodePackHeader } from '../../protocol/pack/entry.js'
 import type { ObjectType } from '../../protocol/types.js'
 
 export interface PackObject {
@@ -19,11 +19,7 @@ export async function* streamPack(objects: readonly PackObject[]): AsyncGenerato
     sha1.update(chunk)
     return chunk
   }
-  const header = Buffer.alloc(12)
-  header.write('PACK', 0, 'latin1')
-  header.writeUInt32BE(2, 4)
-  header.writeUInt32BE(objects.length, 8)
-  yield counted(header)
+  yield counted(encodePackHeader(objects.length))
   for (const { type, data } of objects) {
     const bytes = await data()
     yield counted(Buffer.concat([encodeEntryHeader(type, bytes.length), await deflated(bytes)]))
