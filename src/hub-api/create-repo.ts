@@ -5,15 +5,14 @@ import { HubError } from '../errors.js'
 import { parseNewRepoPath, repoUrl } from '../http/repo-path.js'
 import { authorizeNamespace, requestHub, signedInActor } from '../http/request-context.js'
 import type { Repos } from '../repos/repos.js'
+import { askedVisibility, visibilityProperties, type VisibilityBody } from './asked-visibility.js'
 import { namespaceAndName } from './repo-name.js'
 import { wireId } from './whoami.js'
 
-interface CreateBody {
+interface CreateBody extends VisibilityBody {
   readonly name: string
   readonly organization?: string | null
   readonly type?: RepoType | null
-  readonly visibility?: Visibility | null
-  readonly private?: boolean | null
   readonly sdk?: string | null
   readonly license?: string | null
   readonly files?: readonly FirstFile[] | null
@@ -27,8 +26,7 @@ const body = {
     name: { type: 'string', maxLength: 200 },
     organization: text,
     type: { enum: [...repoTypes, null] },
-    visibility: { enum: ['public', 'private', null] },
-    private: { type: ['boolean', 'null'] },
+    ...visibilityProperties,
     sdk: text,
     license: text,
     files: {
@@ -49,13 +47,13 @@ const bodyLimit = 32 * 1024 * 1024
 /** `POST /api/repos/create` */
 export function createRepoRoute(app: FastifyInstance, { repos }: { readonly repos: Repos }): void {
   app.post<{ Body: CreateBody }>('/api/repos/create', { schema: { body }, bodyLimit, config: { access: 'signed-in' } }, async (request) => {
-    const { organization, type, visibility, private: isPrivate, sdk, license, files } = request.body
+    const { organization, type, sdk, license, files } = request.body
     const [namespace, name] = namespaceAndName(request.body.name, organization, signedInActor(request).name)
     return makeRepo(request, repos, {
       type: type ?? 'model',
       namespace,
       name,
-      visibility: visibility ?? (isPrivate ? 'private' : 'public'),
+      visibility: askedVisibility(request.body) ?? 'public',
       empty: false,
       sdk: sdk ?? undefined,
       license: license ?? undefined,

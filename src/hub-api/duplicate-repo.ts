@@ -1,15 +1,14 @@
 import type { FastifyInstance } from 'fastify'
-import { repoTypes, type Visibility } from '../db/repositories.js'
+import { repoTypes } from '../db/repositories.js'
 import { findRepoPath, parseNewRepoPath, repoTypePaths, repoUrl } from '../http/repo-path.js'
 import { authorizeNamespace, authorizeRepo, requestHub, signedInActor } from '../http/request-context.js'
 import type { Repos } from '../repos/repos.js'
+import { askedVisibility, visibilityProperties, type VisibilityBody } from './asked-visibility.js'
 import { withUrlWhenTaken } from './create-repo.js'
 import { namespaceAndName } from './repo-name.js'
 
-interface DuplicateBody {
+interface DuplicateBody extends VisibilityBody {
   readonly repository: string
-  readonly visibility?: Visibility | null
-  readonly private?: boolean | null
 }
 
 const body = {
@@ -17,8 +16,7 @@ const body = {
   required: ['repository'],
   properties: {
     repository: { type: 'string', maxLength: 200 },
-    visibility: { enum: ['public', 'private', null] },
-    private: { type: ['boolean', 'null'] },
+    ...visibilityProperties,
   },
 }
 
@@ -37,18 +35,16 @@ export function duplicateRepoRoutes(app: FastifyInstance, { repos }: { readonly 
         const { baseUrl, clientGone, mayStill, mayStillInNamespace } = requestHub(request)
         const actor = signedInActor(request)
         const source = await authorizeRepo(request, findRepoPath(repoType, params.namespace, params.name), 'content.read')
-        const { repository, visibility, private: isPrivate } = request.body
-        const [owner, name] = namespaceAndName(repository, null, actor.name)
+        const [owner, name] = namespaceAndName(request.body.repository, null, actor.name)
         const namespace = await authorizeNamespace(request, owner, 'namespace.create')
         const path = parseNewRepoPath(repoType, namespace.name, name)
-        const asked = typeof isPrivate === 'boolean' ? (isPrivate ? 'private' : 'public') : undefined
         const repo = await withUrlWhenTaken(baseUrl, path, () =>
           repos.duplicateRepo({
             source,
             actor,
             path,
             namespaceId: namespace.id,
-            visibility: visibility ?? asked,
+            visibility: askedVisibility(request.body),
             authorise: async () => (await mayStill('content.read')) && mayStillInNamespace(namespace.id, 'namespace.create'),
             signal: clientGone,
           }),
