@@ -2,7 +2,7 @@ import type { CopiedPack } from './collect/copy-pack.js'
 import type { CheckedPack, StoragePack } from './checked-pack.js'
 import type { PublishPack } from './publish.js'
 import type { Spool } from './spool.js'
-import { maxInlineBytes } from './stage.js'
+import { inlineOf } from './stage.js'
 
 export interface StageCopiedRequest {
   /** Names the spool. */
@@ -25,7 +25,7 @@ export async function stageCopied(
     const bytes = spooled.length
     const { sha1, sha256 } = spooled.checksums()
     const { objects, sidecars } = await copied.finish({ sha1, sha256, bytes })
-    const inline = bytes <= maxInlineBytes ? Buffer.from(spooled.read(0, bytes)) : undefined
+    const inline = inlineOf(spooled)
     const pack: CheckedPack | undefined = objects === 0 ? undefined : { sha1, sha256, bytes, objects, source: 'gc', ...connections, inline, sidecars }
     return {
       pack,

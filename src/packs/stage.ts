@@ -43,7 +43,7 @@ export interface StageDependencies {
 }
 
 /** A pack up to this lives in the database. */
-export const maxInlineBytes = 128 * 1024
+const maxInlineBytes = 128 * 1024
 /** What an ingest needs beside its delta bases: read windows, the readers of two views. */
 export const windowBytes = 4 * 1024 * 1024
 
@@ -90,32 +90,27 @@ class Ingest {
   }
 
   follow(spooled: SpooledPack): void {
-    const { budget, limits, turns } = this.#deps
-    if (!this.#triedEarly) {
-      this.#triedEarly = true
-      const endTurn = turns.tryTake(this.#request.turnKeys)
-      const release = endTurn && budget.tryReserve(limits.cacheBytes + windowBytes)
-      if (endTurn) this.#leave.push(endTurn)
-      if (release) {
-        this.#leave.push(release)
-        this.#begin(spooled, limits, true)
-      }
-    }
+    this.#beginAtOnce(spooled, this.#deps.limits, true)
     this.#check?.grew()
   }
 
-  /** The pack is whole. What can be checked of it by itself is, while the repository is looked up, if there is room for that at once. */
+  /** The pack is whole. What can be checked of it by itself is, while the repository is looked up. */
   arrived(spooled: SpooledPack): void {
+    this.#beginAtOnce(spooled, this.#limitsOf(spooled), false)
+  }
+
+  /** If there is room for it now. Tried once: who gets none waits for it when the pack is whole. */
+  #beginAtOnce(spooled: SpooledPack, limits: IndexLimits, growing: boolean): void {
     if (this.#triedEarly) return
+    this.#triedEarly = true
     const { budget, turns } = this.#deps
     const endTurn = turns.tryTake(this.#request.turnKeys)
     if (!endTurn) return
     this.#leave.push(endTurn)
-    const limits = this.#limitsOf(spooled)
     const release = budget.tryReserve(limits.cacheBytes + windowBytes)
     if (!release) return
     this.#leave.push(release)
-    this.#begin(spooled, limits, false)
+    this.#begin(spooled, limits, growing)
   }
 
   /** Undefined: the pack is empty. */
@@ -212,7 +207,11 @@ function checkedPack(spooled: SpooledPack, ingested: IngestedPack, source: NewPa
     source,
     roots: connections.roots,
     external: connections.externals.length > 0,
-    inline: bytes <= maxInlineBytes ? Buffer.from(spooled.read(0, bytes)) : undefined,
+    inline: inlineOf(spooled),
     sidecars,
   }
 }
+
+/** The whole pack, if it is one for the database. */
+export const inlineOf = (spooled: SpooledPack): Buffer | undefined =>
+  spooled.length <= maxInlineBytes ? Buffer.from(spooled.read(0, spooled.length)) : undefined
