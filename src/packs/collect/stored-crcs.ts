@@ -9,6 +9,7 @@ import type { Database } from '../../db/pool.js'
 import type { BlobStore } from '../../storage/blob-store.js'
 import { readSideFile, unlessCorrupt } from '../read-side-file.js'
 import type { Snapshot } from '../snapshot.js'
+import { readStored } from '../stored-answer.js'
 
 /**
  * The CRC-32 of every entry of some packs of a snapshot, as they were when the packs came: from the `.idx`, or from a pack that hashes to its name.
@@ -39,26 +40,23 @@ const crcsOfIndex = (store: BlobStore, view: Snapshot, ordinal: number, sha256: 
     readIndexCrcs(await readSideFile(store, { kind: 'idx', sha256, what: `the index of pack ${ordinal}` }), view.tableOf(ordinal)),
   )
 
-const chunkBytes = 256 * 1024
-
 /** All of the pack is read, and has to be what its name says. */
 async function crcsOfPack(view: Snapshot, ordinal: number, slices: Slices): Promise<Uint32Array> {
-  const { bytes, sha256 } = view.packs[ordinal]!
+  const { sha256 } = view.packs[ordinal]!
   const table = view.tableOf(ordinal)
   const crcs = new Uint32Array(new SharedArrayBuffer(table.count * 4))
   const hash = createHash('sha256')
   let rank = 0
-  for (let at = 0; at < bytes; at += chunkBytes) {
-    const end = Math.min(bytes, at + chunkBytes)
-    const chunk = await view.read(ordinal, at, end)
+  let at = 0
+  for await (const chunk of readStored(view, ordinal, { slices })) {
+    const end = at + chunk.length
     hash.update(chunk)
     for (; rank < table.count && table.offsetOf(rank) < end; rank++) {
       const part = chunk.subarray(Math.max(0, table.offsetOf(rank) - at), table.endOf(rank) - at)
       crcs[rank] = crc32(part, crcs[rank]!)
       if (table.endOf(rank) > end) break
     }
-    const pause = slices.pause()
-    if (pause) await pause
+    at = end
   }
   const name = Buffer.from(sha256)
   if (!hash.digest().equals(name)) throw new ProtocolError('corrupt', `pack ${name.toString('hex')} is not stored as it was once written down`)
