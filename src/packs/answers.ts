@@ -4,11 +4,11 @@ import { ProtocolError } from '../../protocol/errors.js'
 import { oidBytes } from '../../protocol/oid.js'
 import { packBeyond, type PackBeyond } from '../../protocol/pack/beyond.js'
 import { answerPack } from '../../protocol/pack/writer.js'
-import type { AnswerCache, AnswerPack, Deepen, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
+import type { AnswerCache, AnswerPack, Deepen, GivenPacks, PackRequest, Reaches, WorkOptions } from '../../protocol/ports.js'
 import { reaches } from '../../protocol/reachable.js'
 import { objectTypes } from '../../protocol/types.js'
 import { AnswerMemory } from './answer-cache.js'
-import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks, type PacksGiven } from './joined-answer.js'
+import { findBlobless, findGiven, findJoinedAnswer, readJoinedPacks } from './joined-answer.js'
 import type { AnswerFiles } from './answer-files.js'
 import type { AnswerInTheMaking } from './kept-answer.js'
 import type { SharedAnswerName, SharedAnswers } from './shared-answers.js'
@@ -231,7 +231,7 @@ async function* makeInTurn(
 /** What a collection packed as it stands, and what came since behind it; where the wants do not lead to all of that, or to much beside it, `made`. */
 async function* joinWhatIsNew(
   view: Snapshot,
-  { packs }: PacksGiven,
+  { packs }: GivenPacks,
   look: () => Promise<HeldPack | undefined>,
   made: () => AsyncIterable<Uint8Array>,
   options: WorkOptions,

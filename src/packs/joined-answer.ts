@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ProtocolError } from '../../protocol/errors.js'
 import { encodePackHeader, packHeaderBytes, trailerBytes } from '../../protocol/pack/entry.js'
-import type { GivenPacks, PackRequest, WorkOptions } from '../../protocol/ports.js'
+import type { GivenPacks, ObjectFilter, PackRequest, WorkOptions } from '../../protocol/ports.js'
 import { findPair, type PackPair } from './pack-pair.js'
 import { coversPack, readStored, rootsOf } from './stored-answer.js'
 import type { Snapshot } from './snapshot.js'
@@ -18,19 +18,19 @@ export function findJoinedAnswer(view: Snapshot, request: PackRequest): PackPair
 
 /** The pack of a collection that is the answer to who wants all but the blobs; -1: there is none. */
 export function findBlobless(view: Snapshot, { filter, ...request }: PackRequest): number {
-  if (filter?.blobBytes !== 0 || filter.treeDepth !== Number.POSITIVE_INFINITY) return -1
+  if (!isBlobless(filter)) return -1
   return view.packs.findIndex(({ part }, ordinal) => part === 'meta' && coversPack(view, ordinal, request))
 }
 
-/** Packs of a collection that may be most of an answer, and what it takes for them to be part of one. */
-export interface PacksGiven extends GivenPacks {
-  /** Both, or the first alone for who wants no blobs. */
-  readonly packs: readonly number[]
-}
+/** Who leaves out the blobs, and nothing else. */
+const isBlobless = (filter: ObjectFilter | undefined): boolean => filter?.blobBytes === 0 && filter.treeDepth === Number.POSITIVE_INFINITY
 
-/** Which packs of a collection a clone could have as they stand, if the wants lead to all they hold. Undefined: none, or it is no such clone. */
-export function findGiven(view: Snapshot, { haves, boundary, filter, ofsDelta, wants }: PackRequest): PacksGiven | undefined {
-  const blobless = filter?.blobBytes === 0 && filter.treeDepth === Number.POSITIVE_INFINITY
+/**
+ * Which packs of a collection a clone could have as they stand, if the wants lead to all they hold: both, or the first alone for who wants no blobs.
+ * Undefined: none, or it is no such clone.
+ */
+export function findGiven(view: Snapshot, { haves, boundary, filter, ofsDelta, wants }: PackRequest): GivenPacks | undefined {
+  const blobless = isBlobless(filter)
   if (boundary || haves.length > 0 || !ofsDelta || wants.length === 0 || (filter && !blobless)) return undefined
   const pair = findPair(view)
   const roots = pair && view.packs[pair.meta]!.roots
@@ -93,11 +93,9 @@ export async function* readJoinedPacks(
 }
 
 function remember(name: string, trailer: Uint8Array): void {
-  for (const oldest of trailers.keys()) {
-    if (trailers.size < maxTrailers) break
-    trailers.delete(oldest)
-  }
   trailers.set(name, trailer)
+  const [oldest] = trailers.keys()
+  if (trailers.size > maxTrailers) trailers.delete(oldest!)
 }
 
 function storedPart(view: Snapshot, ordinal: number, options: WorkOptions): Part {
