@@ -25,6 +25,8 @@ export const entryKinds = { mask: 0o170000, directory: 0o40000, submodule: 0o160
 
 const space = 0x20
 
+export const corruptTree = (): ProtocolError => new ProtocolError('corrupt', 'a stored tree does not read back')
+
 /**
  * Calls `visit` for every entry of a stored tree, in order. Allocates nothing.
  * @throws ProtocolError `corrupt`
@@ -35,12 +37,12 @@ export function eachTreeEntry(data: Uint8Array, visit: VisitTreeEntry): void {
     let mode = 0
     let byte: number | undefined
     while ((byte = data[at++]) !== space) {
-      if (byte === undefined || byte < 0x30 || byte > 0x37 || mode > 0o777777) throw new ProtocolError('corrupt', 'a stored tree does not read back')
+      if (byte === undefined || byte < 0x30 || byte > 0x37 || mode > 0o777777) throw corruptTree()
       mode = (mode << 3) | (byte - 0x30)
     }
     const nameStart = at
     while (at < data.length && data[at] !== 0) at += 1
-    if (at + 21 > data.length) throw new ProtocolError('corrupt', 'a stored tree does not read back')
+    if (at + 21 > data.length) throw corruptTree()
     visit(mode, nameStart, at, at + 1)
     at += 21
   }
